@@ -1,0 +1,55 @@
+//! The map ABI: keys and values that the agent writes and the program reads.
+//!
+//! Every type is `repr(C)`, without padding (asserted), and holds no pointer.
+//! Numbers are in host order unless the type says otherwise: [`Address`] and
+//! [`Port`] are in network order, as they stand in a packet. A change of any
+//! size, field or meaning is a new [`ABI_VERSION`], and with it a new folder of
+//! pinned maps.
+
+mod address;
+mod counter;
+mod entity;
+mod node;
+mod origin;
+mod path;
+mod pod;
+mod row;
+mod service;
+mod tunnel;
+
+pub use address::{Address, Port};
+pub use counter::{Count, Traffic};
+pub use entity::{Entity, EntityKey, EntityKind};
+pub use node::{Heartbeat, NODE_LOCAL_REPLIES, Node, PortSet};
+pub use origin::{Mode, Origin, OriginIndex};
+pub use path::{
+    Encapsulation, HEADER_SPACE, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
+    PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM, Path, TunnelIndex,
+};
+pub(crate) use pod::abi_type;
+pub use row::{ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Table};
+pub use service::{Listener, Reverse, Service};
+pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
+
+/// Version of everything in this module; part of the path where maps are pinned.
+pub const ABI_VERSION: u32 = 1;
+
+/// Capacity of each map as the object declares it; the agent may load it with more.
+pub mod capacity {
+    /// Listeners, and reverse entries of origins.
+    pub const SERVICES: u32 = 16_384;
+    /// Row tables: one for each distinct set of active pools.
+    pub const TABLES: u32 = 1_024;
+    /// Rows of all tables, both halves.
+    pub const ROWS: u32 = 1 << 20;
+    /// Origins; an [`OriginIndex`](super::OriginIndex) addresses all of them.
+    pub const ORIGINS: u32 = 16_384;
+    /// Tunnels.
+    pub const TUNNELS: u32 = 1_024;
+    /// Prefixes behind tunnels, over all VNets.
+    pub const ROUTES: u32 = 4_096;
+    /// Names of everything that has a slot.
+    pub const ENTITIES: u32 = 32_768;
+    /// Slots for listener counters.
+    pub const LISTENER_COUNTERS: u32 = 4_096;
+}

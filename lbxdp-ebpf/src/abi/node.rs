@@ -1,0 +1,40 @@
+use super::abi_type;
+
+/// Settings of the node that every packet needs (map `NODE`, one entry).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Node {
+    /// The expanded secret key of the flow hash; see [`hash`](crate::hash).
+    pub hash_key: [u64; 12],
+    /// Bits: [`NODE_LOCAL_REPLIES`].
+    pub flags: u64,
+}
+
+/// Origins of the VNet `local` answer through this node: look replies up.
+pub const NODE_LOCAL_REPLIES: u64 = 1;
+
+/// 64 of the 65,536 UDP ports (map `TUNNEL_PORTS`, 1,024 entries): bit `port % 64` of entry
+/// `port / 64` says that some tunnel receives there.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(transparent)]
+pub struct PortSet(pub u64);
+
+/// When the agent last confirmed the tables (map `HEARTBEAT`, one entry).
+///
+/// The program never reads it: with the agent dead it goes on with the last tables.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Heartbeat {
+    /// Nanoseconds of `CLOCK_BOOTTIME`.
+    pub boot_time_ns: u64,
+    /// Process id of the agent, in its own pid namespace.
+    pub pid: u32,
+    /// Number of the configuration in force, counted since the agent started.
+    pub generation: u32,
+}
+
+abi_type! {
+    Node: 104 = [[u64; 12], u64];
+    PortSet: 8 = [u64];
+    Heartbeat: 16 = [u64, u32, u32];
+}

@@ -1,0 +1,128 @@
+use super::abi_type;
+
+/// The slot of a tunnel in maps `TUNNELS` and `TUNNEL_COUNTERS`.
+pub type TunnelIndex = u16;
+
+/// Space for prepared headers: IPv6 (40), UDP (8), VXLAN or GENEVE (8), inner Ethernet (14).
+pub const HEADER_SPACE: usize = 72;
+
+/// The next hop is known: [`Path::ifindex`] and both MAC addresses hold.
+pub const PATH_RESOLVED: u8 = 1;
+/// Without UDP, the low 16 bits of the outer source address carry the flow's entropy.
+pub const PATH_SOURCE_ENTROPY: u8 = 1 << 1;
+/// The outer UDP checksum is computed; otherwise it is zero (RFC 768; RFC 6935 over IPv6).
+pub const PATH_UDP_CHECKSUM: u8 = 1 << 2;
+/// The GRE header has a key (RFC 2890).
+pub const PATH_GRE_KEY: u8 = 1 << 3;
+/// The GRE header has a checksum (RFC 2784).
+pub const PATH_GRE_CHECKSUM: u8 = 1 << 4;
+/// GENEVE carries Ethernet (protocol type 0x6558) rather than bare IP.
+pub const PATH_INNER_ETHERNET: u8 = 1 << 5;
+
+/// The way from this node to an origin or to the far end of a tunnel (also map `TUNNELS`).
+///
+/// All that does not change from packet to packet is prepared by the agent; the
+/// program fills in lengths, entropy, inner protocol and checksums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Path {
+    /// An [`Encapsulation`].
+    pub encapsulation: u8,
+    /// IP version of the outer header: 4, 6, or 0 without encapsulation.
+    pub outer: u8,
+    /// Bytes used of [`Path::header`].
+    pub header_len: u8,
+    /// Bits `PATH_…`.
+    pub flags: u8,
+    /// Largest IP packet, in bytes, that may enter this path.
+    pub mtu: u16,
+    /// The tunnel whose counters this path adds to, or [`Path::NO_TUNNEL`].
+    pub tunnel: TunnelIndex,
+    /// Interface to leave by.
+    pub ifindex: u32,
+    /// 802.1Q tag (TCI, network order) on the way out; zero for none.
+    pub vlan: [u8; 2],
+    /// One's complement sum, folded, of the prepared outer IPv4 header with total length,
+    /// identification and checksum zero; as a native number over native 16-bit words.
+    pub header_sum: u16,
+    /// MAC address of the next hop.
+    pub destination_mac: [u8; 6],
+    /// MAC address of [`Path::ifindex`].
+    pub source_mac: [u8; 6],
+    /// Prepared headers: outer IP, UDP, shim, inner Ethernet; each if the encapsulation has it.
+    pub header: [u8; HEADER_SPACE],
+}
+
+abi_type! {
+    Path: 100 = [u8, u8, u8, u8, u16, TunnelIndex, u32, [u8; 2], u16, [u8; 6], [u8; 6], [u8; HEADER_SPACE]];
+}
+
+impl Path {
+    /// The tunnel index that stands for "no tunnel".
+    pub const NO_TUNNEL: TunnelIndex = TunnelIndex::MAX;
+
+    /// A path that leads nowhere yet.
+    pub const UNRESOLVED: Self = Self {
+        encapsulation: Encapsulation::None as u8,
+        outer: 0,
+        header_len: 0,
+        flags: 0,
+        mtu: 0,
+        tunnel: Self::NO_TUNNEL,
+        ifindex: 0,
+        vlan: [0; 2],
+        header_sum: 0,
+        destination_mac: [0; 6],
+        source_mac: [0; 6],
+        header: [0; HEADER_SPACE],
+    };
+
+    /// The encapsulation, if the number is one of them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn encapsulation(&self) -> Option<Encapsulation> {
+        Encapsulation::from_u8(self.encapsulation)
+    }
+
+    /// Whether the flag (one of `PATH_…`) is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// What stands between the outer IP header and the inner packet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Encapsulation {
+    /// No encapsulation.
+    None = 0,
+    /// Nothing: IP in IP (RFC 2003, RFC 2473, RFC 4213).
+    IpIp = 1,
+    /// GRE (RFC 2784, RFC 2890).
+    Gre = 2,
+    /// GUE over UDP (draft-ietf-intarea-gue, version 0).
+    Gue = 3,
+    /// VXLAN over UDP (RFC 7348), with an inner Ethernet header.
+    Vxlan = 4,
+    /// GENEVE over UDP (RFC 8926).
+    Geneve = 5,
+}
+
+impl Encapsulation {
+    /// The encapsulation of a number, if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::None),
+            1 => Some(Self::IpIp),
+            2 => Some(Self::Gre),
+            3 => Some(Self::Gue),
+            4 => Some(Self::Vxlan),
+            5 => Some(Self::Geneve),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+use super::{Address, OriginIndex, Port, VnetId, abi_type};
+
+/// A transport address within a VNet: the key of maps `LISTENERS` and `REVERSE`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(C)]
+pub struct Service {
+    /// The address: a VIP (`LISTENERS`) or an origin's address (`REVERSE`).
+    pub address: Address,
+    /// The port.
+    pub port: Port,
+    /// IP protocol number: 6 or 17.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The VNet in which the address is meant.
+    pub vnet: VnetId,
+}
+
+/// What is offered at a VIP (map `LISTENERS`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Listener {
+    /// Index in `TABLES`.
+    pub table: u32,
+    /// Index in `LISTENER_COUNTERS`.
+    pub counter: u32,
+}
+
+/// The way back from an origin that is reached by NAT (map `REVERSE`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Reverse {
+    /// The VIP: becomes the reply's source address.
+    pub address: Address,
+    /// The listener's port: becomes the reply's source port.
+    pub port: Port,
+    /// The origin, for its counters.
+    pub origin: OriginIndex,
+    /// The VNet that the listener, and so the client, is in.
+    pub vnet: VnetId,
+    /// Index in `LISTENER_COUNTERS`.
+    pub counter: u32,
+}
+
+abi_type! {
+    Service: 24 = [Address, Port, u8, u8, VnetId];
+    Listener: 8 = [u32, u32];
+    Reverse: 28 = [Address, Port, OriginIndex, VnetId, u32];
+}

@@ -1,0 +1,44 @@
+//! The packet logic's view of a frame: bytes, bounds, room in front.
+
+/// A header as it stands in a packet.
+///
+/// # Safety
+/// The type has alignment 1, no padding, and every sequence of bytes of its
+/// size is a valid value of it.
+pub unsafe trait Wire: Copy {}
+
+// SAFETY: bytes have alignment 1, and all of them are valid.
+unsafe impl<const N: usize> Wire for [u8; N] {}
+
+/// The frame has no room for what is to be put before it, or is shorter than
+/// what is to be taken off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoRoom;
+
+/// A frame, from its Ethernet header to its last byte.
+///
+/// Offsets are in bytes from the start of the Ethernet header. References end
+/// with the next [`Frame::move_head`], which takes `&mut self`: a header used
+/// after the head has moved does not compile.
+pub trait Frame {
+    /// Bytes of the frame.
+    fn len(&self) -> usize;
+
+    /// Whether the frame has no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The header at `offset`, if all of it is within the frame.
+    fn at<T: Wire>(&self, offset: usize) -> Option<&T>;
+
+    /// The header at `offset`, to be written to.
+    fn at_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T>;
+
+    /// Moves the start of the frame: forward (`delta` > 0) takes bytes off, backward puts bytes,
+    /// of unspecified content, before it.
+    ///
+    /// # Errors
+    /// When there is no room; the frame is then as it was.
+    fn move_head(&mut self, delta: i32) -> Result<(), NoRoom>;
+}

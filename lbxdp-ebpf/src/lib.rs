@@ -1,0 +1,31 @@
+//! The packet path of lbxdp.
+//!
+//! ```text
+//! NIC -> main.rs (Frame = context, Tables = maps)
+//!   parse      Ethernet [802.1Q/802.1ad] / IPv4 (options) / IPv6 (extension headers) / TCP, UDP
+//!   a tunnel?  known outer source, destination, VNI or key -> the packet inside
+//!   listener   (vnet, address, port, protocol); none -> XDP_PASS, untouched
+//!   row        rows[half + reduce(hash, M)] -> origin
+//!   forward    dsr: encapsulate, or the origin's MAC | nat: rewrite, then plain or through the tunnel
+//!   reply      an origin's answer -> listener's address back as source -> route -> client
+//! -> XDP_TX / XDP_REDIRECT
+//! ```
+//!
+//! A library and a binary. The library is `no_std`, knows neither XDP nor maps,
+//! and compiles for BPF and for the host; the binary ties it to the kernel. Two
+//! traits are the whole seam: [`frame::Frame`] (bytes) and [`tables::Tables`]
+//! (lookups).
+#![no_std]
+
+#[cfg(not(target_arch = "bpf"))]
+extern crate alloc;
+#[cfg(any(test, not(target_arch = "bpf")))]
+extern crate std;
+
+pub mod abi;
+pub mod frame;
+pub mod hash;
+#[cfg(not(target_arch = "bpf"))]
+pub mod mem;
+pub mod tables;
+pub mod verdict;

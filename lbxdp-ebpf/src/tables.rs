@@ -1,0 +1,89 @@
+//! What the pipeline asks of the world: tables, and the way back to a client.
+
+use core::ops::Deref;
+
+use crate::abi::{
+    Address, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey,
+    Row, Service, Table, TunnelIndex,
+};
+
+/// Lookups in the maps and in the kernel's routes.
+///
+/// Implemented by the BPF maps (in the kernel), by ordinary collections
+/// ([`mem`](crate::mem)) and, in the agent, by the live pinned maps.
+pub trait Tables {
+    /// A value found in a map: a pointer into it, or a copy.
+    type Ref<'a, T: Copy + 'a>: Deref<Target = T>
+    where
+        Self: 'a;
+
+    /// The node's settings; `None` before the agent has written them.
+    fn node(&self) -> Option<Self::Ref<'_, Node>>;
+    /// The listener at a service address.
+    fn listener(&self, key: &Service) -> Option<Self::Ref<'_, Listener>>;
+    /// Where a table's rows are.
+    fn table(&self, index: u32) -> Option<Self::Ref<'_, Table>>;
+    /// A row, by its index in `ROWS`.
+    fn row(&self, index: u32) -> Option<Self::Ref<'_, Row>>;
+    /// An origin.
+    fn origin(&self, index: OriginIndex) -> Option<Self::Ref<'_, Origin>>;
+    /// The listener that an origin's transport address answers for.
+    fn reverse(&self, key: &Service) -> Option<Self::Ref<'_, Reverse>>;
+    /// Whether some tunnel receives at this UDP port.
+    fn is_tunnel_port(&self, port: Port) -> bool;
+    /// The tunnel that a packet with these outer headers comes from.
+    fn peer(&self, key: &PeerKey) -> Option<Self::Ref<'_, Peer>>;
+    /// The path into a tunnel.
+    fn tunnel(&self, index: TunnelIndex) -> Option<Self::Ref<'_, Path>>;
+    /// The tunnel that leads to an address within a VNet, by longest prefix.
+    fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex>;
+    /// The way to a client, by the node's own routes.
+    fn route(&self, query: &RouteQuery) -> Route;
+}
+
+/// A packet for which a route is sought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteQuery {
+    /// Interface that the packet came in by.
+    pub ingress: u32,
+    /// IP version, 4 or 6, of both addresses.
+    pub version: u8,
+    /// DSCP and ECN of the packet.
+    pub traffic_class: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Bytes of the IP packet.
+    pub length: u16,
+    /// Source, as it will be when the packet leaves.
+    pub source: Address,
+    /// Destination.
+    pub destination: Address,
+    /// Source port, as it will be when the packet leaves.
+    pub source_port: Port,
+    /// Destination port.
+    pub destination_port: Port,
+}
+
+/// What the node's routes say of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// Send it to this next hop.
+    NextHop {
+        /// Interface to leave by.
+        ifindex: u32,
+        /// MAC address of that interface.
+        source_mac: [u8; 6],
+        /// MAC address of the next hop.
+        destination_mac: [u8; 6],
+    },
+    /// The destination is this node, or nothing that is forwarded to.
+    NotForwarded,
+    /// The next hop's MAC address is not known.
+    NoNeighbour,
+    /// Forwarding is off on the incoming interface.
+    ForwardingOff,
+    /// The packet is larger than the route allows.
+    TooBig,
+    /// There is no route, or one that refuses.
+    Unreachable,
+}

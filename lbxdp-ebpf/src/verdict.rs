@@ -1,0 +1,180 @@
+//! What becomes of a packet, and why.
+
+use crate::abi::{OriginIndex, TunnelIndex};
+
+/// What the kernel is to do with the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Up the stack of this node; the frame is as it came.
+    Pass,
+    /// Away with it.
+    Drop,
+    /// Out of the interface that it came in by.
+    Transmit,
+    /// Out of the interface with this index.
+    Redirect(u32),
+}
+
+/// Which way a forwarded packet went; decides the counters that it adds to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// From a client to an origin.
+    Forward,
+    /// From an origin to a client.
+    Reply,
+}
+
+/// The end of every packet: action, reason, and whom it is counted for.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// Slot of the listener's counters.
+    pub listener: Option<u32>,
+    /// The origin.
+    pub origin: Option<OriginIndex>,
+    /// The tunnel.
+    pub tunnel: Option<TunnelIndex>,
+}
+
+impl Verdict {
+    /// A verdict that concerns no listener, origin or tunnel.
+    #[inline(always)]
+    pub const fn of(reason: Reason) -> Self {
+        Self {
+            action: reason.default_action(),
+            reason,
+            listener: None,
+            origin: None,
+            tunnel: None,
+        }
+    }
+}
+
+impl From<Reason> for Verdict {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self::of(reason)
+    }
+}
+
+/// One list for all that names a reason: variant, kind, metric label, sentence.
+macro_rules! reasons {
+    ($($variant:ident $kind:ident $label:literal $sentence:literal;)+) => {
+        /// Why a packet ended as it did: at once counter index, metric label and sentence.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u32)]
+        pub enum Reason {
+            $(#[doc = $sentence] $variant),+
+        }
+
+        impl Reason {
+            /// All reasons, in the order of their indices.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// How many there are; the size of map `REASONS`.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// Pass, drop or forward.
+            #[inline(always)]
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$variant => Kind::$kind),+ }
+            }
+
+            /// The metric label: lower case, words joined by underscores.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+
+            /// One sentence for a person.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence),+ }
+            }
+        }
+    };
+}
+
+/// What kind of end a reason is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Not ours: up the stack, untouched.
+    Pass,
+    /// Ours, and cannot be forwarded.
+    Drop,
+    /// Sent on to an origin.
+    Forward,
+    /// Sent back to a client.
+    Reply,
+}
+
+reasons! {
+    // Not ours.
+    NotIp            Pass "not_ip"             "The frame carries neither IPv4 nor IPv6.";
+    TooManyTags      Pass "too_many_tags"      "The frame has more than two VLAN tags.";
+    Truncated        Pass "truncated"          "The packet ends before its headers do.";
+    Malformed        Pass "malformed"          "A header of the packet contradicts itself.";
+    TooManyHeaders   Pass "too_many_headers"   "The chain of IPv6 extension headers is longer than is followed.";
+    Fragment         Pass "fragment"           "The packet is a fragment, which has no ports of its own.";
+    OtherProtocol    Pass "other_protocol"     "The packet is neither TCP nor UDP nor a tunnel packet.";
+    NoListener       Pass "no_listener"        "Nothing is configured at the packet's destination.";
+    UnknownPeer      Pass "unknown_peer"       "The tunnel packet comes from no configured peer.";
+    TunnelOther      Pass "tunnel_other"       "The packet in the tunnel belongs to no connection that is balanced here.";
+    TunnelOwn        Pass "tunnel_own"         "The packet in the tunnel is for the node itself.";
+    ReplyToNode      Pass "reply_to_node"      "The origin answers the node itself, not a client.";
+    NotConfigured    Pass "not_configured"     "The agent has not configured the program yet.";
+    ReplyNoNeighbour Pass "reply_no_neighbour" "The next hop to the client has no known MAC address yet; the kernel is left to find it.";
+    ReplyNoForwarding Pass "reply_no_forwarding" "IP forwarding is off on the interface, so the reply to the client is left to the kernel.";
+    // Ours, but.
+    NoTable          Drop "no_table"           "The listener's rows are missing.";
+    NoOrigin         Drop "no_origin"          "No origin is able to serve this listener.";
+    OriginMissing    Drop "origin_missing"     "The row names an origin that does not exist.";
+    FamilyMismatch   Drop "family_mismatch"    "The origin's address is of the other IP version.";
+    TtlExpired       Drop "ttl_expired"        "The packet's TTL or hop limit is used up.";
+    TooBig           Drop "too_big"            "The packet is larger than the path to the origin allows.";
+    NoNextHop        Drop "no_next_hop"        "The next hop towards the origin or tunnel is not resolved.";
+    NoHeadroom       Drop "no_headroom"        "The frame has no room for another header.";
+    NoReplyRoute     Drop "no_reply_route"     "No route leads back to the client.";
+    NoTunnelRoute    Drop "no_tunnel_route"    "No tunnel of the client's VNet leads to the client.";
+    // Sent on.
+    ForwardDsr       Forward "forward_dsr"     "The packet is encapsulated and sent to its origin, which answers directly.";
+    ForwardDsrL2     Forward "forward_dsr_l2"  "The packet is sent to its origin's MAC address; the origin answers directly.";
+    ForwardNat       Forward "forward_nat"     "The packet is rewritten and sent to its origin.";
+    ForwardNatTunnel Forward "forward_nat_tunnel" "The packet is rewritten and sent to its origin through the tunnel of its VNet.";
+    // Sent back.
+    ReplyNat         Reply "reply_nat"         "The origin's answer is rewritten and sent to the client.";
+    ReplyNatTunnel   Reply "reply_nat_tunnel"  "The origin's answer is taken out of its tunnel, rewritten and sent to the client.";
+}
+
+impl Reason {
+    /// The position in map `REASONS`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// Which way a packet of this reason was going, if it was forwarded.
+    #[inline(always)]
+    #[must_use]
+    pub const fn direction(self) -> Option<Direction> {
+        match self.kind() {
+            Kind::Pass | Kind::Drop => None,
+            Kind::Forward => Some(Direction::Forward),
+            Kind::Reply => Some(Direction::Reply),
+        }
+    }
+
+    /// The action of a packet that is not forwarded; a forwarded one is given its own.
+    #[inline(always)]
+    const fn default_action(self) -> Action {
+        match self.kind() {
+            Kind::Pass => Action::Pass,
+            Kind::Drop | Kind::Forward | Kind::Reply => Action::Drop,
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! What a configuration means: defaults applied, references resolved, contradictions excluded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use lbxdp_ebpf::abi::VnetId;
+
+/// A whole configuration. Everything that it names exists in it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// This node.
+    pub node: Node,
+    /// Virtual networks by name; the reserved `local` is not among them.
+    pub vnets: BTreeMap<String, Vnet>,
+    /// Monitors by name.
+    pub monitors: BTreeMap<String, Monitor>,
+    /// Pools by name.
+    pub pools: BTreeMap<String, Pool>,
+    /// Load balancers by name.
+    pub load_balancers: BTreeMap<String, LoadBalancer>,
+}
+
+/// This node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Interfaces that the program is attached to.
+    pub interfaces: Vec<String>,
+    /// How it is attached.
+    pub xdp_mode: XdpMode,
+    /// Outer source addresses, at most one of each IP version.
+    pub addresses: Vec<IpAddr>,
+    /// The secret of the flow hash; the same on all nodes.
+    pub hash_key: HashKey,
+    /// Folder in a BPF file system under which maps and links are pinned.
+    pub pin_path: PathBuf,
+    /// The agent's control socket.
+    pub socket: PathBuf,
+    /// Whether the agent may set the sysctls that the data path needs (`forwarding`).
+    pub manage_sysctls: bool,
+}
+
+impl Node {
+    /// The node's outer source address of the same IP version as `like`.
+    #[must_use]
+    pub fn address_like(&self, like: IpAddr) -> Option<IpAddr> {
+        self.addresses
+            .iter()
+            .copied()
+            .find(|address| address.is_ipv4() == like.is_ipv4())
+    }
+}
+
+/// How the program is attached to an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum XdpMode {
+    /// Native where the driver can, else generic.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's generic hook, for drivers without XDP.
+    Generic,
+}
+
+/// 128 secret bits. Its value never shows in logs, status or errors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HashKey(pub [u8; 16]);
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(…)")
+    }
+}
+
+/// A virtual network.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Vnet {
+    /// Its number in the maps and of its routing table: made from the name, so that all nodes
+    /// agree, unless configured.
+    pub id: VnetId,
+    /// Its tunnels by name.
+    pub tunnels: BTreeMap<String, Tunnel>,
+}
+
+impl Vnet {
+    /// The tunnel that leads to an address, by longest prefix (ties: first by name).
+    #[must_use]
+    pub fn tunnel_to(&self, address: IpAddr) -> Option<(&String, &Tunnel)> {
+        let mut best: Option<(&String, &Tunnel, u8)> = None;
+        for (name, tunnel) in &self.tunnels {
+            for route in tunnel
+                .routes
+                .iter()
+                .filter(|route| route.contains(&address))
+            {
+                if best.is_none_or(|(_, _, bits)| route.prefix_len() > bits) {
+                    best = Some((name, tunnel, route.prefix_len()));
+                }
+            }
+        }
+        best.map(|(name, tunnel, _)| (name, tunnel))
+    }
+}
+
+/// A tunnel: the off-ramp of a VNet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tunnel {
+    /// Name of the kernel's device.
+    pub device: String,
+    /// Encapsulation and its numbers.
+    pub kind: TunnelKind,
+    /// Outer address of this node.
+    pub local: IpAddr,
+    /// Outer address of the far end.
+    pub remote: IpAddr,
+    /// The node's own addresses inside the tunnel, at most one of each IP version.
+    pub addresses: Vec<IpNet>,
+    /// The far end's addresses inside the tunnel, at most one of each IP version: the gateway of
+    /// `routes`, and the target of the health check.
+    pub peers: Vec<IpAddr>,
+    /// Prefixes behind the tunnel.
+    pub routes: Vec<IpNet>,
+    /// Largest IP packet that may enter, in bytes.
+    pub mtu: u16,
+    /// TTL or hop limit of the outer header.
+    pub ttl: u8,
+    /// How the tunnel's health is probed; `None` when it is not.
+    pub health_check: Option<TunnelCheck>,
+}
+
+/// The encapsulation of a tunnel. UDP ports are destination ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TunnelKind {
+    /// VXLAN (RFC 7348).
+    Vxlan {
+        /// VXLAN network identifier, 24 bits.
+        vni: u32,
+        /// UDP port, 4789 unless configured.
+        port: u16,
+    },
+    /// GENEVE (RFC 8926), carrying Ethernet.
+    Geneve {
+        /// Virtual network identifier, 24 bits.
+        vni: u32,
+        /// UDP port, 6081 unless configured.
+        port: u16,
+    },
+    /// GRE (RFC 2784, RFC 2890).
+    Gre {
+        /// Key, in both directions.
+        key: Option<u32>,
+    },
+    /// IP in IP: ipip, sit or ip6tnl, as the addresses ask.
+    IpIp,
+    /// GUE over UDP.
+    Gue {
+        /// UDP port, 6080 unless configured.
+        port: u16,
+    },
+}
+
+/// ICMP echo to the tunnel's far address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TunnelCheck {
+    /// Whom to ping, inside the tunnel.
+    pub target: IpAddr,
+    /// Schedule and thresholds.
+    pub timing: Timing,
+}
+
+/// Schedule and thresholds of probes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Time between probes.
+    pub interval: Duration,
+    /// Time before a probe has failed.
+    pub timeout: Duration,
+    /// Immediate further attempts after a timeout.
+    pub retries: u32,
+    /// Successive passes before "healthy"; at least 1.
+    pub consecutive_up: u32,
+    /// Successive failures before "unhealthy"; at least 1.
+    pub consecutive_down: u32,
+}
+
+/// How origins are probed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Monitor {
+    /// What is probed.
+    pub kind: MonitorKind,
+    /// Port to probe; 0 is the origin's own port.
+    pub port: u16,
+    /// Schedule and thresholds.
+    pub timing: Timing,
+}
+
+/// Types of monitor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MonitorKind {
+    /// A TCP connection is established.
+    Tcp,
+    /// A request is answered as expected.
+    Http(HttpCheck),
+    /// An ICMP echo request is answered.
+    IcmpPing,
+}
+
+/// The request and what is expected of its answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpCheck {
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Header fields, `Host` among them if configured.
+    pub headers: Vec<(String, String)>,
+    /// Ranges of status codes that pass, ends included.
+    pub expected_codes: Vec<(u16, u16)>,
+    /// Case-insensitive substring of the body; empty matches any.
+    pub expected_body: String,
+}
+
+/// A set of origins that are interchangeable.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pool {
+    /// A disabled pool takes no traffic and is not probed.
+    pub enabled: bool,
+    /// Fewer healthy origins than this make the pool critical.
+    pub minimum_origins: usize,
+    /// Name of its monitor; without one its origins count as healthy.
+    pub monitor: Option<String>,
+    /// How packets reach its origins.
+    pub forwarding: Forwarding,
+    /// Its origins by name.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+/// How packets reach the origins of a pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forwarding {
+    /// Destination rewritten; the client's address stays (`source = "preserve"`).
+    NatPreserve,
+    /// Encapsulated to the origin itself, which answers the client directly.
+    Dsr(DsrEncapsulation),
+}
+
+/// Encapsulation of direct server return.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DsrEncapsulation {
+    /// Only the MAC address: the origin is on the node's own link.
+    L2,
+    /// IP in IP.
+    IpIp,
+    /// GRE.
+    Gre {
+        /// Key.
+        key: Option<u32>,
+    },
+    /// GUE.
+    Gue {
+        /// UDP destination port.
+        port: u16,
+    },
+    /// VXLAN.
+    Vxlan {
+        /// VXLAN network identifier.
+        vni: u32,
+        /// UDP destination port.
+        port: u16,
+    },
+    /// GENEVE, carrying Ethernet.
+    Geneve {
+        /// Virtual network identifier.
+        vni: u32,
+        /// UDP destination port.
+        port: u16,
+    },
+}
+
+/// A server that takes traffic.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Origin {
+    /// Its address within its VNet.
+    pub address: IpAddr,
+    /// Its port; 0 is the listener's.
+    pub port: u16,
+    /// A disabled origin takes no traffic and is not probed.
+    pub enabled: bool,
+    /// Share within the pool, 0 to 1; 0 takes no new traffic but is probed.
+    pub weight: f64,
+    /// The VNet that it is in; `None` is `local`.
+    pub virtual_network: Option<String>,
+    /// MAC address of its own VXLAN or GENEVE device, for DSR with those.
+    pub inner_mac: Option<[u8; 6]>,
+}
+
+/// A VIP and what serves it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoadBalancer {
+    /// A disabled load balancer has no listeners.
+    pub enabled: bool,
+    /// The VNet that its clients are in; `None` is `local`.
+    pub virtual_network: Option<String>,
+    /// What it offers.
+    pub listeners: Vec<Listener>,
+    /// Pools in the order of failover.
+    pub default_pools: Vec<String>,
+    /// Pool of last resort, whose health is never considered.
+    pub fallback_pool: Option<String>,
+    /// How traffic is spread over `default_pools`.
+    pub steering: Steering,
+}
+
+/// One offered transport address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Listener {
+    /// The VIP.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// Transport protocols.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// The IP protocol number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    /// The name in configuration and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// Steering among pools (`steering_policy`).
+#[derive(Clone, PartialEq, Debug)]
+pub enum Steering {
+    /// All traffic to the first pool that is able to serve.
+    Off,
+    /// Pools by weight.
+    Random {
+        /// Weight of pools that are not named, 0 to 1.
+        default_weight: f64,
+        /// Weights by pool, 0 to 1.
+        pool_weights: BTreeMap<String, f64>,
+    },
+}
