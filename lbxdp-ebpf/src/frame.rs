@@ -5,7 +5,14 @@
 /// # Safety
 /// The type has alignment 1, no padding, and every sequence of bytes of its
 /// size is a valid value of it.
-pub unsafe trait Wire: Copy {}
+pub unsafe trait Wire: Copy {
+    /// The bytes of the header.
+    #[inline(always)]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: without padding, all bytes of the value are initialised.
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
+}
 
 // SAFETY: bytes have alignment 1, and all of them are valid.
 unsafe impl<const N: usize> Wire for [u8; N] {}
@@ -34,6 +41,9 @@ pub trait Frame {
 
     /// The header at `offset`, to be written to.
     fn at_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T>;
+
+    /// Writes bytes at `offset`; `None`, and nothing written, if they are not all within the frame.
+    fn put(&mut self, offset: usize, bytes: &[u8]) -> Option<()>;
 
     /// Moves the start of the frame: forward (`delta` > 0) takes bytes off, backward puts bytes,
     /// of unspecified content, before it.

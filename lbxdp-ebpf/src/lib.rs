@@ -23,9 +23,17 @@ extern crate alloc;
 extern crate std;
 
 pub mod abi;
+pub mod checksum;
+pub mod decap;
+pub mod encap;
 pub mod frame;
 pub mod hash;
 #[cfg(not(target_arch = "bpf"))]
 pub mod mem;
+pub mod nat;
+pub mod parse;
+pub mod pipeline;
+pub mod steer;
 pub mod tables;
 pub mod verdict;
+pub mod wire;

@@ -58,6 +58,16 @@ impl Frame for MemFrame {
         Some(unsafe { &mut *bytes.as_mut_ptr().cast::<T>() })
     }
 
+    fn put(&mut self, offset: usize, bytes: &[u8]) -> Option<()> {
+        let start = self.start;
+        self.buffer
+            .get_mut(start..)?
+            .get_mut(offset..)?
+            .get_mut(..bytes.len())?
+            .copy_from_slice(bytes);
+        Some(())
+    }
+
     fn move_head(&mut self, delta: i32) -> Result<(), NoRoom> {
         let delta = isize::try_from(delta).map_err(|_| NoRoom)?;
         let start = self.start.checked_add_signed(delta).ok_or(NoRoom)?;

@@ -1,0 +1,179 @@
+//! Headers in front of a packet: `push::<Outer, Shim>`.
+//!
+//! A tunnel packet is an outer IP header ([`Outer`]: IPv4 or IPv6), a [`Shim`]
+//! (nothing, GRE, GUE, VXLAN, GENEVE, with their UDP and inner Ethernet headers),
+//! and the inner packet; any outer goes with any shim. The agent prepares the
+//! bytes of both with [`prepare`](prepare()), beside the code that relies on
+//! them; per packet they are copied, and then patched:
+//!
+//! | field | from |
+//! |---|---|
+//! | outer total or payload length | the packet |
+//! | outer IPv4 header checksum | [`Path::header_sum`], and what was patched |
+//! | inner protocol or EtherType | IP version of the packet |
+//! | UDP length; source port | the packet; 49152 + 14 bits of the flow's hash |
+//! | low half of the outer source address, if asked for | 16 bits of the flow's hash |
+//! | UDP or GRE checksum, if asked for | the sums of headers: see [`inner_sum`] |
+//!
+//! The outer IPv4 identification is zero, which "don't fragment" allows (RFC 6864).
+
+#![forbid(unsafe_code)]
+
+mod outer;
+#[cfg(not(target_arch = "bpf"))]
+mod prepare;
+mod shim;
+
+use crate::abi::{
+    Encapsulation, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_SOURCE_ENTROPY, Path,
+};
+use crate::checksum::Sum;
+use crate::frame::Frame;
+use crate::parse::{Ip, Version};
+use crate::wire::{GRE_FIELD, IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Pair, Udp};
+
+pub use outer::Outer;
+#[cfg(not(target_arch = "bpf"))]
+pub use prepare::{InnerEthernet, PrepareError, Shape, Tunnel, prepare};
+pub use shim::Shim;
+
+/// Whether the path puts headers in front of the packet.
+#[inline(always)]
+#[must_use]
+pub const fn is_tunnel(path: &Path) -> bool {
+    path.encapsulation != Encapsulation::None as u8
+}
+
+/// Writes the path's headers at `start`, in front of the packet that is now behind them.
+///
+/// `inner` is what the packet was parsed to; the frame has been given room. `None` if the path
+/// contradicts itself or the room is not there.
+#[inline(always)]
+pub fn push<F: Frame>(
+    frame: &mut F,
+    start: usize,
+    path: &Path,
+    inner: &Ip,
+    hash: u32,
+) -> Option<()> {
+    frame.put(start, path.header.get(..usize::from(path.header_len))?)?;
+    match path.outer {
+        4 => push_outer::<F, Ipv4>(frame, start, path, inner, hash),
+        6 => push_outer::<F, Ipv6>(frame, start, path, inner, hash),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn push_outer<F: Frame, O: Outer>(
+    frame: &mut F,
+    start: usize,
+    path: &Path,
+    inner: &Ip,
+    hash: u32,
+) -> Option<()> {
+    match path.encapsulation()? {
+        Encapsulation::None => None,
+        Encapsulation::IpIp => finish::<F, O, shim::Bare>(frame, start, path, inner, hash),
+        Encapsulation::Gre => match (path.has(PATH_GRE_CHECKSUM), path.has(PATH_GRE_KEY)) {
+            (false, false) => finish::<F, O, shim::Gre<0, 0>>(frame, start, path, inner, hash),
+            (false, true) => {
+                finish::<F, O, shim::Gre<0, GRE_FIELD>>(frame, start, path, inner, hash)
+            }
+            (true, false) => {
+                finish::<F, O, shim::Gre<GRE_FIELD, 0>>(frame, start, path, inner, hash)
+            }
+            (true, true) => {
+                finish::<F, O, shim::Gre<GRE_FIELD, GRE_FIELD>>(frame, start, path, inner, hash)
+            }
+        },
+        Encapsulation::Gue => finish::<F, O, shim::Gue>(frame, start, path, inner, hash),
+        Encapsulation::Vxlan => finish::<F, O, shim::Vxlan>(frame, start, path, inner, hash),
+        Encapsulation::Geneve => {
+            if path.has(PATH_INNER_ETHERNET) {
+                finish::<F, O, shim::GeneveEthernet>(frame, start, path, inner, hash)
+            } else {
+                finish::<F, O, shim::GeneveIp>(frame, start, path, inner, hash)
+            }
+        }
+    }
+}
+
+/// Patches the headers that have been copied to `start`.
+#[inline(always)]
+fn finish<F: Frame, O: Outer, S: Shim>(
+    frame: &mut F,
+    start: usize,
+    path: &Path,
+    inner: &Ip,
+    hash: u32,
+) -> Option<()> {
+    let header_len = size_of::<Pair<O, S>>();
+    if usize::from(path.header_len) != header_len {
+        return None;
+    }
+    let sum = if path.has(S::SUMMED) {
+        inner_sum(frame, start + header_len, inner)
+    } else {
+        None
+    };
+    let entropy =
+        (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
+    // That the whole fits in 16 bits was seen to before room was made.
+    let length = (size_of::<S>() as u16).wrapping_add(inner.length);
+    let headers: &mut Pair<O, S> = frame.at_mut(start)?;
+    headers
+        .first
+        .fill(path, length, S::protocol(inner.version), entropy);
+    headers.second.fill(inner.version, length, hash);
+    if let Some(sum) = sum {
+        headers.second.seal(headers.first.pseudo_sum(length), sum);
+    }
+    Some(())
+}
+
+/// The sum of all 16-bit words of the packet at `start`, from its headers alone.
+///
+/// A valid IPv4 header sums to zero; TCP segment or UDP datagram and pseudo header together sum to
+/// zero, so that the payload's sum is the complement of the pseudo header's (the kernel calls
+/// this local checksum offload). A packet whose own checksum is wrong gets an outer one that is
+/// wrong too, and is discarded a layer earlier.
+///
+/// `None` if the headers do not tell: UDP without a checksum or shorter than its packet, IPv6
+/// with extension headers, other protocols.
+#[inline(always)]
+pub fn inner_sum<F: Frame>(frame: &F, start: usize, ip: &Ip) -> Option<Sum> {
+    let payload_len = u16::try_from(ip.payload_len()).ok()?;
+    match ip.protocol {
+        IPPROTO_TCP => {}
+        IPPROTO_UDP => {
+            let udp: &Udp = frame.at(start + ip.header_len)?;
+            if udp.checksum == [0, 0] || u16::from_be_bytes(udp.length) != payload_len {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    let pseudo = Sum::ZERO.add_number(payload_len).add([0, ip.protocol]);
+    match ip.version {
+        Version::V4 => {
+            let header: &Ipv4 = frame.at(start)?;
+            let addresses = Sum::ZERO
+                .add_bytes(&header.source)
+                .add_bytes(&header.destination);
+            Some(Sum::ZERO.minus(pseudo.plus(addresses)))
+        }
+        Version::V6 => {
+            if ip.header_len != size_of::<Ipv6>() {
+                return None;
+            }
+            // The addresses are in the header and, with the other sign, in the pseudo header.
+            let header: &Ipv6 = frame.at(start)?;
+            let rest = Sum::ZERO
+                .add_bytes(&header.version_class_label)
+                .add(header.payload_length)
+                .add([header.next_header, header.hop_limit]);
+            Some(rest.minus(pseudo))
+        }
+    }
+}

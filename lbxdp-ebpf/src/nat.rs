@@ -1,0 +1,123 @@
+//! Rewriting of addresses, ports and TTL, in place, with incremental checksums.
+
+#![forbid(unsafe_code)]
+
+use crate::abi::{Address, Port};
+use crate::checksum::{self, Sum};
+use crate::frame::Frame;
+use crate::parse::{Ip, Version};
+use crate::wire::{IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Tcp, Udp};
+
+/// Which end of a packet is rewritten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Source address and port.
+    Source,
+    /// Destination address and port.
+    Destination,
+}
+
+/// A new address and port for one end of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rewrite {
+    /// Which end.
+    pub end: End,
+    /// The address it gets; of the packet's IP version.
+    pub address: Address,
+    /// The port it gets; 0 keeps what is there.
+    pub port: Port,
+}
+
+/// Takes one hop off the packet whose IP header is at `start`.
+///
+/// `None` if the header is not there; the packet is then as it was.
+#[inline(always)]
+pub fn take_hop<F: Frame>(frame: &mut F, start: usize, version: Version) -> Option<()> {
+    match version {
+        Version::V4 => {
+            let header: &mut Ipv4 = frame.at_mut(start)?;
+            let old = [header.time_to_live, header.protocol];
+            header.time_to_live = header.time_to_live.wrapping_sub(1);
+            let new = [header.time_to_live, header.protocol];
+            checksum::update(&mut header.header_checksum, Sum::ZERO.sub(old).add(new));
+        }
+        Version::V6 => {
+            let header: &mut Ipv6 = frame.at_mut(start)?;
+            header.hop_limit = header.hop_limit.wrapping_sub(1);
+        }
+    }
+    Some(())
+}
+
+/// Rewrites one end of the packet whose IP header is now at `start`; `ip` is what it was parsed to.
+///
+/// `None` if a header is not there.
+#[inline(always)]
+pub fn rewrite<F: Frame>(frame: &mut F, start: usize, ip: &Ip, to: &Rewrite) -> Option<()> {
+    let change = match ip.version {
+        Version::V4 => {
+            let header: &mut Ipv4 = frame.at_mut(start)?;
+            let field = match to.end {
+                End::Source => &mut header.source,
+                End::Destination => &mut header.destination,
+            };
+            let change = exchange(field, to.address.v4_octets());
+            checksum::update(&mut header.header_checksum, change);
+            change
+        }
+        Version::V6 => {
+            let header: &mut Ipv6 = frame.at_mut(start)?;
+            let field = match to.end {
+                End::Source => &mut header.source,
+                End::Destination => &mut header.destination,
+            };
+            exchange(field, to.address.octets())
+        }
+    };
+    let transport = start + ip.header_len;
+    match ip.protocol {
+        IPPROTO_TCP => {
+            let tcp: &mut Tcp = frame.at_mut(transport)?;
+            let field = match to.end {
+                End::Source => &mut tcp.ports.source,
+                End::Destination => &mut tcp.ports.destination,
+            };
+            let change = exchange_port(field, to.port).plus(change);
+            checksum::update(&mut tcp.checksum, change);
+        }
+        IPPROTO_UDP => {
+            let udp: &mut Udp = frame.at_mut(transport)?;
+            let field = match to.end {
+                End::Source => &mut udp.ports.source,
+                End::Destination => &mut udp.ports.destination,
+            };
+            let change = exchange_port(field, to.port).plus(change);
+            checksum::update_udp(&mut udp.checksum, change);
+        }
+        // Nothing else has ports; such a packet does not come here.
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Puts `new` into an address field; says how the sum changes.
+#[inline(always)]
+fn exchange<const N: usize>(field: &mut [u8; N], new: [u8; N]) -> Sum {
+    let old = *field;
+    *field = new;
+    let mut change = Sum::ZERO;
+    let (olds, _) = old.as_chunks::<2>();
+    let (news, _) = new.as_chunks::<2>();
+    for (old, new) in olds.iter().zip(news) {
+        change = change.sub(*old).add(*new);
+    }
+    change
+}
+
+#[inline(always)]
+fn exchange_port(field: &mut [u8; 2], port: Port) -> Sum {
+    if port.get() == 0 {
+        return Sum::ZERO;
+    }
+    exchange(field, port.to_bytes())
+}
