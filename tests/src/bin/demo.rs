@@ -1,0 +1,144 @@
+//! `cargo xtask demo`: see the crate's module `demo`.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use tests::demo::{Figures, Stage, run};
+use tests::netns::{Edge, Lab, agent_binary, obstacle, remove_lab};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Shows lbxdp at work in network namespaces of this machine.
+#[derive(Parser, Debug)]
+#[command(name = "demo", version)]
+struct Arguments {
+    /// Prints the figures as one JSON object, the only line of standard output.
+    #[arg(long)]
+    json: bool,
+    /// Leaves the lab up, with commands to try, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    match demo(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("\nThe demo failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(arguments: &Arguments) -> Result<bool> {
+    if let Some(reason) = obstacle() {
+        bail!("it {reason}: network namespaces and XDP are made by root only");
+    }
+    agent_binary()?;
+    clean_up_on_signals()?;
+    let stage = if arguments.json {
+        Stage::Error
+    } else {
+        Stage::Output
+    };
+    let figures = run(&stage, |lab, edge| {
+        if arguments.keep {
+            keep(&stage, lab, edge);
+        }
+    });
+    let figures = match figures {
+        Ok(figures) => figures,
+        // A scene that could not be played to its end.
+        Err(error) => {
+            if arguments.json {
+                let failed = Figures {
+                    problems: vec![format!("{error:#}")],
+                    ..Figures::default()
+                };
+                println!("{}", serde_json::to_string(&failed)?);
+            }
+            return Err(error);
+        }
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&figures)?);
+    }
+    Ok(figures.ok)
+}
+
+/// Ctrl-C and SIGTERM end the demo, and nothing is left of it.
+fn clean_up_on_signals() -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _guard = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        remove_lab(&format!("lbxt-{}", std::process::id()));
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+/// Waits for the signal that ends the program.
+fn keep(stage: &Stage, lab: &Lab, edge: &Edge) {
+    let name = lab.name();
+    let program = |arguments: &[&str]| {
+        let command = edge.command(arguments);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        words.join(" ")
+    };
+    let vip = lab.vip(10, 80);
+    stage.line("");
+    stage.line("The lab stays up. From another terminal, as root:");
+    for (what, command) in [
+        ("what is going on", program(&["status"])),
+        (
+            "a request",
+            format!("nsenter --net=/run/netns/{name}-clients curl -s http://{vip}/"),
+        ),
+        (
+            "why it went there",
+            program(&["explain", "tcp", "192.0.2.10:40000", &vip.to_string()]),
+        ),
+        ("the rows", program(&["map", "dump", "ROWS"])),
+        (
+            "an origin dies",
+            format!("ip -n {name}-blue link set to-a down"),
+        ),
+        ("and returns", format!("ip -n {name}-blue link set to-a up")),
+        (
+            "a tunnel is cut",
+            format!("ip -n {name}-router link set green down"),
+        ),
+        (
+            "a shell on the edge node",
+            format!("nsenter --net=/run/netns/{name}-edge"),
+        ),
+    ] {
+        stage.line(&format!("  # {what}"));
+        stage.line(&format!("  {command}"));
+    }
+    stage.line("");
+    stage.line(&format!(
+        "Ctrl-C here, or `kill {}`, removes it.",
+        std::process::id()
+    ));
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,54 @@
+//! Labs in network namespaces: real kernels' tunnels, real sockets, the real agent.
+//!
+//! A [`Lab`] is a small network on one machine. Everything that it makes (namespaces, devices,
+//! processes, pins, files) carries the name of the lab, `lbxt-PID-N`, and is removed when the lab
+//! is dropped, also by a panic. What a killed run left behind is removed by the next one.
+//!
+//! ```text
+//!  clients ── router ── edge (lbxdp)
+//!               ├────── blue: gateway (VXLAN 100) ── a b c   10.0.0.11 .12 .13
+//!               └────── green: gateway (VXLAN 200) ── a b c  10.0.0.11 .12 .13
+//! ```
+//!
+//! Servers and clients run in this process: a socket belongs to the namespace it was made in,
+//! whichever thread uses it.
+
+mod client;
+mod device;
+mod edge;
+mod lab;
+mod leftovers;
+mod load;
+mod namespace;
+mod origin;
+mod server;
+mod site;
+mod status;
+mod wait;
+mod wire;
+
+pub use client::{Answer, HttpClient, HttpConnection, UdpFlow};
+pub use device::{Offload, set_offload};
+pub use edge::{Edge, agent_binary};
+pub use lab::{Lab, Shape};
+pub use leftovers::{remove_lab, remove_leftovers};
+pub use load::{Flow, FlowId, Kind, Load, Mix, Outcome, Record, Records};
+pub use namespace::Namespace;
+pub use origin::Origin;
+pub use server::Server;
+pub use site::Site;
+pub use status::Status;
+pub use wait::{eventually, wait_for};
+pub use wire::Tap;
+
+/// Says why labs cannot run here, if they cannot.
+#[must_use]
+pub fn obstacle() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root");
+    }
+    if namespace::ip_program().is_none() {
+        return Some("needs `ip` of iproute2");
+    }
+    None
+}

@@ -1,0 +1,256 @@
+//! The agent under test: the real `lbxdp`, with only its network namespace changed.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::{Lab, Namespace, Status, wait_for};
+
+/// How long the agent may take to start, stop, or answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// `lbxdp`: `LBXDP_BIN`, or beside this program.
+pub fn agent_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("LBXDP_BIN") {
+        return Ok(path.into());
+    }
+    let program = std::env::current_exe()?;
+    // target/PROFILE/demo, target/PROFILE/deps/netns-HASH
+    let folders = program.ancestors().skip(1).take(2);
+    for folder in folders {
+        let binary = folder.join("lbxdp");
+        if binary.is_file() {
+            return Ok(binary);
+        }
+    }
+    bail!(
+        "there is no lbxdp beside {}; build it, or say where it is with LBXDP_BIN",
+        program.display()
+    )
+}
+
+/// The edge node's agent; killed when dropped.
+#[derive(Debug)]
+pub struct Edge {
+    binary: PathBuf,
+    namespace: Arc<Namespace>,
+    folder: PathBuf,
+    socket: PathBuf,
+    agent: Option<Child>,
+}
+
+impl Edge {
+    /// Starts the agent with this configuration and waits until it answers.
+    pub fn start(lab: &Lab, configuration: &str) -> Result<Self> {
+        let mut edge = Self {
+            binary: agent_binary()?,
+            namespace: lab.edge().clone(),
+            folder: lab.files(),
+            socket: lab.socket(),
+            agent: None,
+        };
+        edge.write(configuration)?;
+        edge.start_again()?;
+        Ok(edge)
+    }
+
+    /// Starts the agent after its end, and waits until it answers.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait("the agent answers", |_| true)
+    }
+
+    /// Starts the agent after its end, without waiting.
+    pub fn spawn(&mut self) -> Result<()> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(self.configuration_file())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let child = self
+            .namespace
+            .spawn(&mut command)
+            .with_context(|| format!("cannot start {}", self.binary.display()))?;
+        self.agent = Some(child);
+        Ok(())
+    }
+
+    /// Replaces the configuration file and sends SIGHUP.
+    pub fn reload(&self, configuration: &str) -> Result<()> {
+        self.write(configuration)?;
+        self.signal(Signal::SIGHUP)
+    }
+
+    /// Ends the agent as a crash does.
+    pub fn kill_9(&mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        self.reap().map(drop)
+    }
+
+    /// Asks the agent to end, and gives its exit code.
+    pub fn terminate(&mut self) -> Result<Option<i32>> {
+        self.signal(Signal::SIGTERM)?;
+        let agent = self.agent.as_mut().context("the agent does not run")?;
+        let status = wait_for("the agent ends", DEADLINE, || Ok(agent.try_wait()?))?;
+        self.agent = None;
+        Ok(status.code())
+    }
+
+    /// The agent's process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
+    }
+
+    /// What the agent says of itself and all that it serves.
+    pub fn status(&self) -> Result<Status> {
+        let output = self.lbxdp(&["status", "--json"])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            bail!("status: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let value: Value = serde_json::from_str(&text).context("status is not JSON")?;
+        Ok(Status(value))
+    }
+
+    /// Waits until the status is as it should be; an error shows status and log.
+    pub fn wait(&mut self, what: &str, is: impl Fn(&Status) -> bool) -> Result<()> {
+        self.wait_long(what, DEADLINE, is)
+    }
+
+    /// Waits as [`Self::wait`] does, with a deadline of its own.
+    pub fn wait_long(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        is: impl Fn(&Status) -> bool,
+    ) -> Result<()> {
+        let mut last = None;
+        let found = wait_for(what, deadline, || {
+            if let Some(status) = self.ended()? {
+                return Ok(Some(Err(status)));
+            }
+            let status = self.status()?;
+            let fits = is(&status);
+            last = Some(status);
+            Ok(fits.then_some(Ok(())))
+        });
+        match found {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(exit)) => bail!("{what}: the agent ended: {exit}\n{}", self.log()),
+            Err(error) => {
+                let status = last
+                    .map(|Status(value)| format!("{value:#}"))
+                    .unwrap_or_default();
+                Err(error.context(format!("status: {status}\nlog: {}", self.log())))
+            }
+        }
+    }
+
+    /// Waits until all origins of all pools are healthy.
+    pub fn wait_healthy(&mut self) -> Result<()> {
+        self.wait("all origins are healthy", Status::all_healthy)
+    }
+
+    /// Explains a packet of the client's: `lbxdp explain`.
+    pub fn explain(&self, protocol: &str, from: SocketAddr, to: SocketAddr) -> Result<String> {
+        let output = self.lbxdp(&["explain", protocol, &from.to_string(), &to.to_string()])?;
+        if !output.status.success() {
+            bail!(
+                "explain: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs `lbxdp VERB …` against this agent's socket or pins, whichever the verb takes.
+    pub fn lbxdp(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null());
+        Ok(self.namespace.within(|| command.output())?)
+    }
+
+    /// The command line of [`Self::lbxdp`].
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments);
+        match arguments.first() {
+            Some(&"status") => {
+                command.arg("--socket").arg(&self.socket);
+            }
+            Some(_) | None => {
+                command.arg("--config").arg(self.configuration_file());
+            }
+        }
+        command
+    }
+
+    /// All that the agent has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn configuration_file(&self) -> PathBuf {
+        self.folder.join("lbxdp.toml")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("lbxdp.log")
+    }
+
+    /// Replaces the configuration at once: a reader sees the old file or the new.
+    fn write(&self, configuration: &str) -> Result<()> {
+        let spare: &Path = &self.folder.join("lbxdp.toml.new");
+        fs::write(spare, configuration)?;
+        Ok(fs::rename(spare, self.configuration_file())?)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.pid().context("the agent does not run")?;
+        Ok(kill(Pid::from_raw(pid.cast_signed()), signal)?)
+    }
+
+    fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        match &mut self.agent {
+            Some(agent) => Ok(agent.try_wait()?),
+            None => Ok(None),
+        }
+    }
+
+    fn reap(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        match self.agent.take() {
+            Some(mut agent) => Ok(Some(agent.wait()?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            // It may have ended already.
+            drop(agent.kill());
+            drop(agent.wait());
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Load in the background, and a record of every request.
+
+mod records;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+pub use records::Records;
+
+use super::{HttpClient, Lab, Namespace, UdpFlow};
+
+/// How long a datagram may be on its way.
+const ECHO_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Kinds of flow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// A TCP connection that lives as long as it can, with request after request.
+    LongTcp,
+    /// A TCP connection for each request.
+    ShortTcp,
+    /// A UDP socket that never changes its port.
+    Udp,
+}
+
+/// So many flows of a kind to an address, each pausing between requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mix {
+    /// What they are.
+    pub kind: Kind,
+    /// Where they go.
+    pub to: SocketAddr,
+    /// How many at a time.
+    pub flows: usize,
+    /// Pause after an answer.
+    pub pause: Duration,
+}
+
+/// Names one flow, that is, one 5-tuple.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FlowId(u64);
+
+/// One 5-tuple.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow {
+    /// Its name.
+    pub id: FlowId,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it goes.
+    pub to: SocketAddr,
+}
+
+/// What became of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Answered by this origin, `site/origin`.
+    Answered(String),
+    /// Not answered, with the reason.
+    Failed(String),
+}
+
+/// One request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// The flow that it belongs to.
+    pub flow: Flow,
+    /// When it was sent.
+    pub start: Instant,
+    /// When it was answered or given up.
+    pub end: Instant,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Flows that run until this is dropped.
+#[derive(Debug)]
+pub struct Load {
+    records: Arc<Mutex<Vec<Record>>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Load {
+    /// Starts flows in the clients' namespace of a lab.
+    #[must_use]
+    pub fn start(lab: &Lab, mixes: &[Mix]) -> Self {
+        let records = Arc::new(Mutex::default());
+        let mut tasks = Vec::new();
+        for &mix in mixes {
+            for _ in 0..mix.flows {
+                let worker = Worker {
+                    mix,
+                    http: lab.http(),
+                    namespace: lab.clients().clone(),
+                    records: Arc::clone(&records),
+                };
+                tasks.push(lab.runtime().spawn(worker.run()).abort_handle());
+            }
+        }
+        Self { records, tasks }
+    }
+
+    /// All that has been recorded so far.
+    #[must_use]
+    pub fn records(&self) -> Records {
+        Records::new(self.lock().clone())
+    }
+
+    /// How many requests have ended so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Ends the flows and gives the records.
+    #[must_use]
+    pub fn stop(self) -> Records {
+        self.records()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// One flow after another.
+struct Worker {
+    mix: Mix,
+    http: HttpClient,
+    namespace: Arc<Namespace>,
+    records: Arc<Mutex<Vec<Record>>>,
+}
+
+impl Worker {
+    async fn run(self) {
+        loop {
+            let flow = self.new_flow();
+            let start = Instant::now();
+            // A flow ends by its first failure, except UDP's.
+            let end = match self.mix.kind {
+                Kind::LongTcp => self.long(flow).await,
+                Kind::ShortTcp => self.short(flow).await,
+                Kind::Udp => self.udp(flow).await,
+            };
+            if let Err(error) = end {
+                self.record(flow, start, Outcome::Failed(format!("{error:#}")));
+            }
+            sleep(self.mix.pause).await;
+        }
+    }
+
+    async fn long(&self, flow: Flow) -> Result<()> {
+        let mut connection = self.http.connect(self.mix.to).await?;
+        loop {
+            let start = Instant::now();
+            match connection.get("/").await {
+                Ok(answer) => self.record(flow, start, Outcome::Answered(answer.origin)),
+                Err(error) => {
+                    self.record(flow, start, Outcome::Failed(format!("{error:#}")));
+                    return Ok(());
+                }
+            }
+            sleep(self.mix.pause).await;
+        }
+    }
+
+    async fn short(&self, flow: Flow) -> Result<()> {
+        let start = Instant::now();
+        let answer = self.http.get(self.mix.to, "/").await?;
+        self.record(flow, start, Outcome::Answered(answer.origin));
+        Ok(())
+    }
+
+    async fn udp(&self, flow: Flow) -> Result<()> {
+        let mut socket = UdpFlow::open(&self.namespace, self.mix.to, ECHO_PATIENCE)?;
+        loop {
+            let start = Instant::now();
+            let outcome = match socket.ask().await {
+                Ok(origin) => Outcome::Answered(origin),
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            };
+            self.record(flow, start, outcome);
+            sleep(self.mix.pause).await;
+        }
+    }
+
+    fn new_flow(&self) -> Flow {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Flow {
+            id: FlowId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            kind: self.mix.kind,
+            to: self.mix.to,
+        }
+    }
+
+    fn record(&self, flow: Flow, start: Instant, outcome: Outcome) {
+        let record = Record {
+            flow,
+            start,
+            end: Instant::now(),
+            outcome,
+        };
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.push(record);
+    }
+}

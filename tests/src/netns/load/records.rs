@@ -1,0 +1,209 @@
+//! What the records of a load tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{FlowId, Kind, Outcome, Record};
+
+/// Records in the order in which the requests ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Records(Vec<Record>);
+
+impl Records {
+    /// Takes records in the order in which the requests ended.
+    #[must_use]
+    pub const fn new(records: Vec<Record>) -> Self {
+        Self(records)
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.0.iter()
+    }
+
+    /// How many.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that were on their way at some time between the two.
+    #[must_use]
+    pub fn between(&self, from: Instant, to: Instant) -> Self {
+        self.only(|record| record.end >= from && record.start <= to)
+    }
+
+    /// Those that were not on their way at any time between the two.
+    #[must_use]
+    pub fn outside(&self, from: Instant, to: Instant) -> Self {
+        self.only(|record| record.end < from || record.start > to)
+    }
+
+    /// Those to this address.
+    #[must_use]
+    pub fn to(&self, address: SocketAddr) -> Self {
+        self.only(|record| record.flow.to == address)
+    }
+
+    /// Those of flows of this kind.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> Self {
+        self.only(|record| record.flow.kind == kind)
+    }
+
+    /// Those that failed.
+    #[must_use]
+    pub fn failed(&self) -> Self {
+        self.only(|record| matches!(record.outcome, Outcome::Failed(_)))
+    }
+
+    /// Answers by origin.
+    #[must_use]
+    pub fn answers(&self) -> BTreeMap<String, usize> {
+        let mut answers = BTreeMap::new();
+        for record in &self.0 {
+            if let Outcome::Answered(origin) = &record.outcome {
+                *answers.entry(origin.clone()).or_default() += 1;
+            }
+        }
+        answers
+    }
+
+    /// Flows by the origin that answers them; each flow once, by its first answer. The fair
+    /// measure of a share, since an origin with slow clients answers as many flows as another.
+    #[must_use]
+    pub fn flows(&self) -> BTreeMap<String, usize> {
+        let mut seen = BTreeSet::new();
+        let first = self.only(|record| {
+            matches!(record.outcome, Outcome::Answered(_)) && seen.insert(record.flow.id)
+        });
+        first.answers()
+    }
+
+    /// The lasting flows (long TCP, UDP) with the origin that answered last before a time.
+    #[must_use]
+    pub fn owners_at(&self, time: Instant) -> BTreeMap<FlowId, String> {
+        let mut owners = BTreeMap::new();
+        for record in self.0.iter().filter(|record| record.end <= time) {
+            match (&record.flow.kind, &record.outcome) {
+                (Kind::ShortTcp, _) => {}
+                (Kind::LongTcp | Kind::Udp, Outcome::Answered(origin)) => {
+                    owners.insert(record.flow.id, origin.clone());
+                }
+                // It has ended, or its owner is not known to be right.
+                (Kind::LongTcp | Kind::Udp, Outcome::Failed(_)) => {
+                    owners.remove(&record.flow.id);
+                }
+            }
+        }
+        owners
+    }
+
+    /// Flows among `owners` that were answered by another origin, or failed, in these records.
+    #[must_use]
+    pub fn disturbed(&self, owners: &BTreeMap<FlowId, String>) -> BTreeSet<FlowId> {
+        let disturbed = self.0.iter().filter(|record| {
+            owners
+                .get(&record.flow.id)
+                .is_some_and(|owner| match &record.outcome {
+                    Outcome::Answered(origin) => origin != owner,
+                    Outcome::Failed(_) => true,
+                })
+        });
+        disturbed.map(|record| record.flow.id).collect()
+    }
+
+    /// A few failures with their reasons, for a message.
+    #[must_use]
+    pub fn show(&self) -> String {
+        let lines = self.0.iter().take(5).map(|record| {
+            let waited = record.end - record.start;
+            format!("{:?} after {waited:?}: {:?}", record.flow, record.outcome)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn only(&self, mut keep: impl FnMut(&Record) -> bool) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|record| keep(record))
+                .cloned()
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::netns::Flow;
+
+    /// Flow, start and end in seconds, origin or failure.
+    fn records(list: &[(u64, Kind, u64, u64, Option<&str>)]) -> (Instant, Records) {
+        let zero = Instant::now();
+        let records = list.iter().map(|&(id, kind, start, end, origin)| Record {
+            flow: Flow {
+                id: FlowId(id),
+                kind,
+                to: ([192, 0, 2, 1], 80).into(),
+            },
+            start: zero + Duration::from_secs(start),
+            end: zero + Duration::from_secs(end),
+            outcome: match origin {
+                Some(origin) => Outcome::Answered(origin.to_owned()),
+                None => Outcome::Failed(String::new()),
+            },
+        });
+        (zero, Records::new(records.collect()))
+    }
+
+    #[test]
+    fn a_request_belongs_to_every_window_that_it_touches() {
+        let (zero, records) = records(&[(1, Kind::Udp, 1, 3, None), (2, Kind::Udp, 4, 5, None)]);
+        let at = |seconds| zero + Duration::from_secs(seconds);
+        assert_eq!(records.between(at(2), at(2)).len(), 1);
+        assert_eq!(records.between(at(0), at(4)).len(), 2);
+        assert_eq!(records.between(at(6), at(9)).len(), 0);
+    }
+
+    #[test]
+    fn flows_of_the_others_that_answer_elsewhere_or_fail_are_disturbed() {
+        let (zero, records) = records(&[
+            (1, Kind::Udp, 0, 1, Some("a")),
+            (2, Kind::Udp, 0, 1, Some("b")),
+            (3, Kind::LongTcp, 0, 1, Some("b")),
+            (4, Kind::ShortTcp, 0, 1, Some("b")),
+            (5, Kind::Udp, 0, 1, Some("b")),
+            (1, Kind::Udp, 2, 3, Some("b")),
+            (2, Kind::Udp, 2, 3, Some("a")),
+            (3, Kind::LongTcp, 2, 3, None),
+            (5, Kind::Udp, 2, 3, Some("b")),
+        ]);
+        let mut owners = records.owners_at(zero + Duration::from_secs(1));
+        assert_eq!(owners.len(), 4);
+        owners.retain(|_, owner| owner != "a");
+        let disturbed = records.disturbed(&owners);
+        assert_eq!(disturbed, [FlowId(2), FlowId(3)].into());
+    }
+
+    #[test]
+    fn a_flow_counts_once_for_the_share() {
+        let (_, records) = records(&[
+            (1, Kind::Udp, 0, 1, Some("a")),
+            (1, Kind::Udp, 1, 2, Some("a")),
+            (2, Kind::Udp, 1, 2, Some("b")),
+        ]);
+        assert_eq!(records.flows(), [("a".into(), 1), ("b".into(), 1)].into());
+        assert_eq!(records.answers(), [("a".into(), 2), ("b".into(), 1)].into());
+    }
+}
