@@ -1,0 +1,175 @@
+//! The kernel side of the agent: the program, its maps, and where they are pinned.
+//!
+//! [`Dataplane`] is for the agent, the only one who writes; [`LiveMaps`] and [`LiveTables`] read
+//! the same pinned maps, with the agent alive or dead. What to write, and in which order, is
+//! decided by [`plan`], which touches nothing.
+
+mod attach;
+mod bpffs;
+mod check;
+mod content;
+mod counters;
+mod desired;
+mod diagnose;
+mod kernel;
+mod live;
+mod load;
+mod maps;
+mod netlink;
+mod object;
+mod plan;
+mod rows;
+mod spec;
+mod sync;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya_log::EbpfLogger;
+use lbxdp_ebpf::abi::{Entity, EntityKey};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+pub use attach::{AttachReport, AttachedMode, Attachment, Detached, attached, detach_all};
+pub use check::{Limits, PlanError};
+pub use content::{Content, Published};
+pub use counters::Counters;
+pub use desired::{Desired, TableRows};
+pub use live::{Copied, LiveTables};
+pub use load::LoadOptions;
+pub use maps::LiveMaps;
+pub use object::{OBJECT_MISSING, embedded_object};
+pub use plan::{Write, plan};
+pub use spec::{MAPS, MapSpec, links_folder, versioned};
+pub use sync::{MapWriter, SyncReport, boot_time_ns};
+
+use crate::config::model::XdpMode;
+
+/// The loaded program and its maps, as the agent holds them.
+///
+/// Dropping it changes nothing in the kernel: maps and links are pinned.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    writer: MapWriter,
+    pin_path: PathBuf,
+}
+
+impl Dataplane {
+    /// Loads the program, makes or takes over the pinned maps, and reads them back. Attaches
+    /// nothing: that is done when the maps hold what they should.
+    ///
+    /// # Errors
+    /// With what is wrong and what to do.
+    pub fn load(options: &LoadOptions) -> Result<Self> {
+        let ebpf = load::load(options)?;
+        let writer = MapWriter::open(&options.pin_path)?;
+        Ok(Self {
+            ebpf,
+            writer,
+            pin_path: options.pin_path.clone(),
+        })
+    }
+
+    /// What the maps hold; right after [`Dataplane::load`], what the last agent has left.
+    #[must_use]
+    pub const fn content(&self) -> &Content {
+        self.writer.content()
+    }
+
+    /// Names and health of what has a slot, for a new agent to take over.
+    #[must_use]
+    pub const fn entities(&self) -> &BTreeMap<EntityKey, Entity> {
+        &self.writer.content().entities
+    }
+
+    /// How much the maps hold.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        self.writer.limits()
+    }
+
+    /// The maps, to be read.
+    #[must_use]
+    pub const fn maps(&self) -> &LiveMaps {
+        self.writer.maps()
+    }
+
+    /// Where maps and links are pinned.
+    #[must_use]
+    pub fn pin_path(&self) -> &Path {
+        &self.pin_path
+    }
+
+    /// Makes the maps hold what they should; see [`MapWriter::sync`].
+    ///
+    /// # Errors
+    /// As [`MapWriter::sync`].
+    pub fn sync(&mut self, desired: &Desired) -> Result<SyncReport> {
+        self.writer.sync(desired)
+    }
+
+    /// Makes these interfaces run the program, and no others. Links that are pinned are taken over
+    /// by one atomic update each. Calling it again changes nothing, except for interfaces that
+    /// have come, gone or been made anew.
+    ///
+    /// # Errors
+    /// When nothing at all can be done; what concerns one interface is in the report.
+    pub fn attach(&mut self, interfaces: &[String], mode: XdpMode) -> Result<AttachReport> {
+        let program = load::program(&mut self.ebpf)?;
+        attach::attach(program, &self.pin_path, interfaces, mode)
+    }
+
+    /// What has been counted for all reasons and for everything that has a slot.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn counters(&self) -> Result<Counters> {
+        self.maps().counters(self.entities().keys())
+    }
+
+    /// Says that the tables are as they should be now.
+    ///
+    /// # Errors
+    /// When map `HEARTBEAT` cannot be written.
+    pub fn heartbeat(&mut self, generation: u32) -> Result<()> {
+        self.writer.heartbeat(generation)
+    }
+
+    /// Starts the task that passes the events of the packet log on to the agent's log, when
+    /// loaded with `trace_packets`. It ends when it is aborted.
+    ///
+    /// # Errors
+    /// When the object has no packet log.
+    pub fn spawn_packet_log(&mut self) -> Result<JoinHandle<()>> {
+        let logger =
+            EbpfLogger::init(&mut self.ebpf).context("the eBPF object has no packet log")?;
+        // SAFETY: the logger owns the descriptor of its ring buffer, always gives the same one, and
+        // closes it only when it is dropped, after the registration.
+        let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+        let mut logger = logger
+            .map_err(io::Error::from)
+            .context("cannot wait for the packet log")?;
+        Ok(tokio::spawn(async move {
+            loop {
+                match logger.readable_mut().await {
+                    Ok(mut guard) => {
+                        guard.get_inner_mut().flush();
+                        guard.clear_ready();
+                    }
+                    Err(error) => {
+                        warn!(%error, "the packet log cannot be read any more");
+                        return;
+                    }
+                }
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

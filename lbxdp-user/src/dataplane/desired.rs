@@ -1,0 +1,42 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use lbxdp_ebpf::abi::{
+    Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Reverse, RouteKey,
+    Row, Service, TunnelIndex,
+};
+
+/// Everything that the maps are to hold, in the terms of the map ABI.
+///
+/// What is not named here is taken away.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Desired {
+    /// Map `NODE`.
+    pub node: Node,
+    /// Map `LISTENERS`.
+    pub listeners: BTreeMap<Service, Listener>,
+    /// Map `REVERSE`.
+    pub reverse: BTreeMap<Service, Reverse>,
+    /// Map `PEERS`.
+    pub peers: BTreeMap<PeerKey, Peer>,
+    /// Map `TUNNELS`.
+    pub tunnels: BTreeMap<TunnelIndex, Path>,
+    /// Map `ORIGINS`.
+    pub origins: BTreeMap<OriginIndex, Origin>,
+    /// Map `ROUTES`: key and bits of it that count ([`RouteKey::VNET_BITS`] included) to tunnel.
+    pub routes: BTreeMap<(RouteKey, u32), u32>,
+    /// Map `TUNNEL_PORTS`.
+    pub tunnel_ports: BTreeSet<u16>,
+    /// Map `ENTITIES`.
+    pub entities: BTreeMap<EntityKey, Entity>,
+    /// Maps `TABLES` and `ROWS`, by index in `TABLES`.
+    pub tables: BTreeMap<u32, TableRows>,
+}
+
+/// The rows of one table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TableRows {
+    /// These rows; nothing is written when they are already in force.
+    Publish(Vec<Row>),
+    /// Whatever is in force: the last known good.
+    Keep,
+}

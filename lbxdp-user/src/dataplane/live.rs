@@ -1,0 +1,210 @@
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use aya::Pod;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, HashMap, MapData, MapError};
+use lbxdp_ebpf::abi::{
+    Listener, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, Port, Reverse,
+    RouteKey, Row, Service, Table, TunnelIndex,
+};
+use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
+use netlink_packet_route::route::RouteType;
+
+use super::maps::{LiveMaps, path_in_use};
+use super::netlink::Netlink;
+
+/// The live maps and the node's routes, as the pipeline asks for them.
+///
+/// Routes are asked of the kernel by netlink, in the network namespace in which it was opened.
+/// That a map or a route could not be read is remembered ([`LiveTables::failures`]), since the
+/// pipeline has no word for it.
+pub struct LiveTables<'a> {
+    maps: &'a LiveMaps,
+    netlink: Netlink,
+    failures: RefCell<Vec<String>>,
+}
+
+/// A copy of a value in a map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copied<T>(pub T);
+
+impl<T> Deref for Copied<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'a> LiveTables<'a> {
+    /// Over maps that are open.
+    ///
+    /// # Errors
+    /// When there is no netlink socket to be had.
+    pub fn new(maps: &'a LiveMaps) -> Result<Self> {
+        Ok(Self {
+            maps,
+            netlink: Netlink::open().context("cannot open a netlink socket")?,
+            failures: RefCell::default(),
+        })
+    }
+
+    /// What could not be read, and so was taken for missing.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        self.failures.borrow().clone()
+    }
+
+    fn of_array<V: Pod>(&self, map: &Array<MapData, V>, index: u32, name: &str) -> Option<V> {
+        self.found(map.get(&index, 0), name)
+    }
+
+    fn of_hash<K: Pod, V: Pod>(
+        &self,
+        map: &HashMap<MapData, K, V>,
+        key: &K,
+        name: &str,
+    ) -> Option<V> {
+        self.found(map.get(key, 0), name)
+    }
+
+    fn found<V>(&self, result: Result<V, MapError>, name: &str) -> Option<V> {
+        match result {
+            Ok(value) => Some(value),
+            Err(MapError::KeyNotFound | MapError::OutOfBounds { .. }) => None,
+            Err(error) => {
+                self.failures
+                    .borrow_mut()
+                    .push(format!("map {name} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    fn ask(&self, query: &RouteQuery) -> io::Result<Route> {
+        if query.ingress != 0 && !self.forwards(query)? {
+            return Ok(Route::ForwardingOff);
+        }
+        let found = match self.netlink.route(query) {
+            Ok(found) => found,
+            Err(error) => return refusal(error),
+        };
+        if found.kind != RouteType::Unicast {
+            return Ok(match found.kind {
+                RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit => {
+                    Route::Unreachable
+                }
+                _ => Route::NotForwarded,
+            });
+        }
+        let link = self.netlink.link(found.ifindex)?;
+        let mtu = found.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
+        if u32::from(query.length) > mtu {
+            return Ok(Route::TooBig);
+        }
+        let neighbour = self.netlink.neighbour(found.ifindex, found.next_hop)?;
+        Ok(
+            neighbour.map_or(Route::NoNeighbour, |destination_mac| Route::NextHop {
+                ifindex: found.ifindex,
+                source_mac: link.mac,
+                destination_mac,
+            }),
+        )
+    }
+
+    /// Whether packets that come in by the interface are forwarded.
+    fn forwards(&self, query: &RouteQuery) -> io::Result<bool> {
+        let name = self.netlink.link(query.ingress)?.name;
+        let family = if query.version == 4 { "ipv4" } else { "ipv6" };
+        // An interface's name has no `/`, and `/proc/sys/net` is that of our network namespace.
+        let path = Path::new("/proc/sys/net")
+            .join(family)
+            .join("conf")
+            .join(name)
+            .join("forwarding");
+        Ok(fs::read_to_string(path)?.trim() != "0")
+    }
+}
+
+impl Tables for LiveTables<'_> {
+    type Ref<'a, T: Copy + 'a>
+        = Copied<T>
+    where
+        Self: 'a;
+
+    fn node(&self) -> Option<Copied<Node>> {
+        self.of_array(&self.maps.node, 0, "NODE").map(Copied)
+    }
+
+    fn listener(&self, key: &Service) -> Option<Copied<Listener>> {
+        self.of_hash(&self.maps.listeners, key, "LISTENERS")
+            .map(Copied)
+    }
+
+    fn table(&self, index: u32) -> Option<Copied<Table>> {
+        self.of_array(&self.maps.tables, index, "TABLES")
+            .filter(|table| table.rows != 0)
+            .map(Copied)
+    }
+
+    fn row(&self, index: u32) -> Option<Copied<Row>> {
+        self.of_array(&self.maps.rows, index, "ROWS").map(Copied)
+    }
+
+    fn origin(&self, index: OriginIndex) -> Option<Copied<Origin>> {
+        self.of_array(&self.maps.origins, index.into(), "ORIGINS")
+            .filter(|origin| origin.mode != 0)
+            .map(Copied)
+    }
+
+    fn reverse(&self, key: &Service) -> Option<Copied<Reverse>> {
+        self.of_hash(&self.maps.reverse, key, "REVERSE").map(Copied)
+    }
+
+    fn is_tunnel_port(&self, port: Port) -> bool {
+        let (entry, bit) = (port.get() / 64, port.get() % 64);
+        self.of_array(&self.maps.tunnel_ports, entry.into(), "TUNNEL_PORTS")
+            .is_some_and(|set| set.0 >> bit & 1 == 1)
+    }
+
+    fn peer(&self, key: &PeerKey) -> Option<Copied<Peer>> {
+        self.of_hash(&self.maps.peers, key, "PEERS").map(Copied)
+    }
+
+    fn tunnel(&self, index: TunnelIndex) -> Option<Copied<OriginPath>> {
+        self.of_array(&self.maps.tunnels, index.into(), "TUNNELS")
+            .filter(path_in_use)
+            .map(Copied)
+    }
+
+    fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex> {
+        let key = Key::new(RouteKey::BITS, *key);
+        let tunnel = self.found(self.maps.routes.get(&key, 0), "ROUTES")?;
+        TunnelIndex::try_from(tunnel).ok()
+    }
+
+    fn route(&self, query: &RouteQuery) -> Route {
+        self.ask(query).unwrap_or_else(|error| {
+            self.failures.borrow_mut().push(format!(
+                "the kernel cannot be asked for the route to {}: {error}",
+                query.destination
+            ));
+            Route::Unreachable
+        })
+    }
+}
+
+/// How the kernel says that there is no way.
+fn refusal(error: io::Error) -> io::Result<Route> {
+    match error.raw_os_error() {
+        Some(
+            libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL | libc::EXDEV,
+        ) => Ok(Route::Unreachable),
+        _ => Err(error),
+    }
+}

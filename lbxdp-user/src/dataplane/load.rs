@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use aya::maps::{MapData, MapInfo};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use tracing::{debug, warn};
+
+use super::object::{OBJECT_MISSING, embedded_object};
+use super::spec::{MAPS, MapSpec, versioned};
+use super::{bpffs, diagnose};
+
+/// Name of the program in the object.
+pub(super) const PROGRAM: &str = "lbxdp";
+
+/// How to load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Folder, in a BPF file system, in which maps and links are pinned.
+    pub pin_path: PathBuf,
+    /// One log event a packet, at TRACE; costs throughput.
+    pub trace_packets: bool,
+    /// Entries of maps, by name, where not those of [`MAPS`].
+    pub max_entries: BTreeMap<&'static str, u32>,
+    /// Another object than the embedded one.
+    pub object: Option<Vec<u8>>,
+}
+
+impl LoadOptions {
+    /// The embedded object, with maps as it declares them.
+    #[must_use]
+    pub fn at(pin_path: impl Into<PathBuf>) -> Self {
+        Self {
+            pin_path: pin_path.into(),
+            trace_packets: false,
+            max_entries: BTreeMap::new(),
+            object: None,
+        }
+    }
+
+    fn entries(&self, spec: &MapSpec) -> u32 {
+        self.max_entries
+            .get(spec.name)
+            .copied()
+            .unwrap_or(spec.max_entries)
+    }
+}
+
+/// Makes or takes over the pinned maps, and loads the program; attaches nothing.
+///
+/// # Errors
+/// With what is wrong, and what to do about it.
+pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
+    let object = match &options.object {
+        Some(object) => object.as_slice(),
+        None => embedded_object().context(OBJECT_MISSING)?,
+    };
+    if let Some(note) = diagnose::kernel_note() {
+        warn!("{note}; trying all the same");
+    }
+    bpffs::prepare(&options.pin_path)?;
+    let folder = versioned(&options.pin_path);
+    for spec in &MAPS {
+        check_pinned(&folder.join(spec.name), spec, options.entries(spec))?;
+    }
+    let mut loader = EbpfLoader::new();
+    // `aya_log_ebpf` compares each event with this level; 0 is none of them.
+    let level = if options.trace_packets {
+        aya_log::Level::Trace as u8
+    } else {
+        0
+    };
+    loader.override_global(aya_log::LEVEL, &level, false);
+    for spec in &MAPS {
+        loader.map_pin_path(spec.name, folder.join(spec.name));
+        loader.map_max_entries(spec.name, options.entries(spec));
+    }
+    let mut ebpf = loader
+        .load(object)
+        .map_err(|error| diagnose::loading(&error))?;
+    for spec in &MAPS {
+        if ebpf.map(spec.name).is_none() {
+            bail!(
+                "the eBPF object has no map {}: it is of another version",
+                spec.name
+            );
+        }
+    }
+    let program = program(&mut ebpf)?;
+    program.load().map_err(|error| diagnose::loading(&error))?;
+    if let Ok(info) = program.info() {
+        debug!(
+            id = info.id(),
+            instructions_verified = info.verified_instruction_count(),
+            "loaded the program"
+        );
+    }
+    Ok(ebpf)
+}
+
+/// The program of a loaded object.
+pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    ebpf.program_mut(PROGRAM)
+        .with_context(|| format!("the eBPF object has no program {PROGRAM}"))?
+        .try_into()
+        .with_context(|| format!("program {PROGRAM} of the eBPF object is not an XDP program"))
+}
+
+/// Refuses a pinned map that is not what the object needs: aya would take it as it is.
+fn check_pinned(path: &Path, spec: &MapSpec, max_entries: u32) -> Result<()> {
+    // EPERM and the like are diagnosed by loading itself.
+    if !matches!(path.try_exists(), Ok(true)) {
+        return Ok(());
+    }
+    let info = MapData::from_pin(path)
+        .and_then(|map| map.info())
+        .map_err(|error| {
+            anyhow::anyhow!(
+                "cannot open the pinned map {}: {}",
+                path.display(),
+                diagnose::chain(&error)
+            )
+        })?;
+    if let Some(difference) = difference(&info, spec, max_entries) {
+        bail!(
+            "the pinned map {} has {difference}; `lbxdp detach` removes it (traffic is then \
+             not balanced until the agent runs again), or load with what it has",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+fn difference(info: &MapInfo, spec: &MapSpec, max_entries: u32) -> Option<String> {
+    let sizes = (info.key_size(), info.value_size());
+    if info.map_type().ok() != Some(spec.kind) || sizes != (spec.key_size, spec.value_size) {
+        return Some(format!(
+            "another shape than this version's {} ({} and {} bytes a key and value, not {} and {})",
+            spec.name, sizes.0, sizes.1, spec.key_size, spec.value_size
+        ));
+    }
+    (info.max_entries() != max_entries).then(|| {
+        format!(
+            "max_entries {} and {max_entries} are wanted (limit of {})",
+            info.max_entries(),
+            spec.name
+        )
+    })
+}

@@ -1,0 +1,351 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use aya::Pod;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{
+    Array, HashMap, IterableMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues,
+};
+use lbxdp_ebpf::abi::{
+    Count, Entity, EntityKey, EntityKind, Heartbeat, Listener, Node, Origin, OriginIndex,
+    Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic,
+};
+
+use super::check::Limits;
+use super::content::{Content, Published};
+use super::kernel;
+use super::plan::Write;
+use super::spec::{PORT_SETS, versioned};
+
+/// The pinned maps, open and typed; needs no agent.
+#[expect(missing_docs, reason = "a field is the map of its name")]
+pub struct LiveMaps {
+    pub node: Array<MapData, Node>,
+    pub heartbeat: Array<MapData, Heartbeat>,
+    pub listeners: HashMap<MapData, Service, Listener>,
+    pub reverse: HashMap<MapData, Service, Reverse>,
+    pub tables: Array<MapData, Table>,
+    pub rows: Array<MapData, Row>,
+    pub origins: Array<MapData, Origin>,
+    pub peers: HashMap<MapData, PeerKey, Peer>,
+    pub tunnels: Array<MapData, OriginPath>,
+    pub routes: LpmTrie<MapData, RouteKey, u32>,
+    pub tunnel_ports: Array<MapData, PortSet>,
+    pub entities: HashMap<MapData, EntityKey, Entity>,
+    pub reasons: PerCpuArray<MapData, Count>,
+    pub listener_counters: PerCpuArray<MapData, Traffic>,
+    pub origin_counters: PerCpuArray<MapData, Traffic>,
+    pub tunnel_counters: PerCpuArray<MapData, Traffic>,
+}
+
+impl LiveMaps {
+    /// Opens the maps under `pin_path`.
+    ///
+    /// # Errors
+    /// When they are not there, are of another shape, or may not be opened; the error says which.
+    pub fn open(pin_path: &Path) -> Result<Self> {
+        let folder = versioned(pin_path);
+        let missing = || {
+            anyhow!(
+                "no maps are pinned at {}: has `lbxdp run` been started with this pin path?",
+                folder.display()
+            )
+        };
+        match folder.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(missing()),
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("cannot look into {} (are you root?)", folder.display())
+                });
+            }
+        }
+        Ok(Self {
+            node: open(&folder, "NODE")?,
+            heartbeat: open(&folder, "HEARTBEAT")?,
+            listeners: open(&folder, "LISTENERS")?,
+            reverse: open(&folder, "REVERSE")?,
+            tables: open(&folder, "TABLES")?,
+            rows: open(&folder, "ROWS")?,
+            origins: open(&folder, "ORIGINS")?,
+            peers: open(&folder, "PEERS")?,
+            tunnels: open(&folder, "TUNNELS")?,
+            routes: open(&folder, "ROUTES")?,
+            tunnel_ports: open(&folder, "TUNNEL_PORTS")?,
+            entities: open(&folder, "ENTITIES")?,
+            reasons: open(&folder, "REASONS")?,
+            listener_counters: open(&folder, "LISTENER_COUNTERS")?,
+            origin_counters: open(&folder, "ORIGIN_COUNTERS")?,
+            tunnel_counters: open(&folder, "TUNNEL_COUNTERS")?,
+        })
+    }
+
+    /// How much each map holds.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn limits(&self) -> Result<Limits> {
+        Ok(Limits {
+            listeners: max_entries(self.listeners.map())?,
+            reverse: max_entries(self.reverse.map())?,
+            tables: self.tables.len(),
+            rows: self.rows.len(),
+            // Slots behind the last index cannot be named.
+            origins: self.origins.len().min(Origin::NONE.into()),
+            peers: max_entries(self.peers.map())?,
+            tunnels: self.tunnels.len().min(OriginPath::NO_TUNNEL.into()),
+            routes: max_entries(self.routes.map())?,
+            entities: max_entries(self.entities.map())?,
+            listener_counters: self.listener_counters.len(),
+        })
+    }
+
+    /// Reads everything but the counters.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn content(&self) -> Result<Content> {
+        let mut content = Content {
+            node: self.node.get(&0, 0).context("cannot read map NODE")?,
+            listeners: entries(&self.listeners).context("cannot read map LISTENERS")?,
+            reverse: entries(&self.reverse).context("cannot read map REVERSE")?,
+            peers: entries(&self.peers).context("cannot read map PEERS")?,
+            entities: self.entities()?,
+            tunnel_ports: self.tunnel_ports()?,
+            ..Content::default()
+        };
+        content.routes = self.routes()?;
+        for (index, path) in (0..).zip(all(&self.tunnels, "TUNNELS")?) {
+            if path_in_use(&path) {
+                content.tunnels.insert(index, path);
+            }
+        }
+        for (index, origin) in (0..=OriginIndex::MAX).zip(all(&self.origins, "ORIGINS")?) {
+            if origin.mode != 0 {
+                content.origins.insert(index, origin);
+            }
+        }
+        for (index, table) in (0..).zip(all(&self.tables, "TABLES")?) {
+            if table.rows != 0 {
+                let rows = self.rows_of(&table).unwrap_or_default();
+                content.tables.insert(index, Published { table, rows });
+            }
+        }
+        Ok(content)
+    }
+
+    /// The rows in force of a table; none when its entry points out of the map.
+    ///
+    /// # Errors
+    /// When map `ROWS` cannot be read there.
+    pub fn rows_of(&self, table: &Table) -> Result<Vec<Row>> {
+        let first = table.halves[usize::from(table.active == 1)];
+        kernel::read_array(self.rows.map().fd().as_fd(), first, table.rows)
+            .with_context(|| format!("cannot read rows {first} and following of map ROWS"))
+    }
+
+    /// Prefixes, with the bits of the key that count, to tunnels.
+    ///
+    /// # Errors
+    /// When map `ROUTES` cannot be read.
+    pub fn routes(&self) -> Result<BTreeMap<(RouteKey, u32), u32>> {
+        let entries = self
+            .routes
+            .iter()
+            .map(|entry| entry.map(|(key, tunnel)| ((key.data(), key.prefix_len()), tunnel)));
+        collect(entries).context("cannot read map ROUTES")
+    }
+
+    /// Names and health of everything that has a slot.
+    ///
+    /// # Errors
+    /// When map `ENTITIES` cannot be read.
+    pub fn entities(&self) -> Result<BTreeMap<EntityKey, Entity>> {
+        entries(&self.entities).context("cannot read map ENTITIES")
+    }
+
+    /// The UDP ports at which some tunnel receives.
+    ///
+    /// # Errors
+    /// When map `TUNNEL_PORTS` cannot be read.
+    pub fn tunnel_ports(&self) -> Result<BTreeSet<u16>> {
+        let mut ports = BTreeSet::new();
+        for (index, set) in (0_u16..).zip(all(&self.tunnel_ports, "TUNNEL_PORTS")?) {
+            ports.extend(
+                (0..64)
+                    .filter(|bit| set.0 >> bit & 1 == 1)
+                    .map(|bit| index * 64 + bit),
+            );
+        }
+        Ok(ports)
+    }
+
+    /// Does one write of a plan.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the error names the map.
+    pub fn apply(&mut self, write: &Write<'_>) -> Result<()> {
+        match *write {
+            Write::Node(node) => self.node.set(0, node, 0).context("map NODE"),
+            Write::SetEntity(key, entity) => {
+                self.entities.insert(key, entity, 0).context("map ENTITIES")
+            }
+            Write::RemoveEntity(key) => absent(self.entities.remove(&key)).context("map ENTITIES"),
+            Write::ZeroCounters(key) => self.zero_counters(key),
+            Write::Ports(index, set) => {
+                debug_assert!(u32::from(index) < PORT_SETS);
+                self.tunnel_ports
+                    .set(index.into(), set, 0)
+                    .context("map TUNNEL_PORTS")
+            }
+            Write::SetTunnel(index, path) => self
+                .tunnels
+                .set(index.into(), path, 0)
+                .context("map TUNNELS"),
+            Write::ClearTunnel(index) => self
+                .tunnels
+                .set(index.into(), EMPTY_PATH, 0)
+                .context("map TUNNELS"),
+            Write::SetOrigin(index, origin) => self
+                .origins
+                .set(index.into(), origin, 0)
+                .context("map ORIGINS"),
+            Write::ClearOrigin(index) => self
+                .origins
+                .set(index.into(), EMPTY_ORIGIN, 0)
+                .context("map ORIGINS"),
+            Write::SetPeer(key, peer) => self.peers.insert(key, peer, 0).context("map PEERS"),
+            Write::RemovePeer(key) => absent(self.peers.remove(&key)).context("map PEERS"),
+            Write::SetRoute((key, bits), tunnel) => self
+                .routes
+                .insert(&Key::new(bits, key), tunnel, 0)
+                .context("map ROUTES"),
+            Write::RemoveRoute((key, bits)) => {
+                absent(self.routes.remove(&Key::new(bits, key))).context("map ROUTES")
+            }
+            Write::Rows { first, rows } => {
+                kernel::write_array(self.rows.map().fd().as_fd(), first, rows).context("map ROWS")
+            }
+            Write::Publish { index, table, .. } => {
+                self.tables.set(index, table, 0).context("map TABLES")
+            }
+            Write::ClearTable(index) => self
+                .tables
+                .set(index, Table::default(), 0)
+                .context("map TABLES"),
+            Write::SetReverse(key, value) => {
+                self.reverse.insert(key, value, 0).context("map REVERSE")
+            }
+            Write::RemoveReverse(key) => absent(self.reverse.remove(&key)).context("map REVERSE"),
+            Write::SetListener(key, value) => self
+                .listeners
+                .insert(key, value, 0)
+                .context("map LISTENERS"),
+            Write::RemoveListener(key) => {
+                absent(self.listeners.remove(&key)).context("map LISTENERS")
+            }
+        }
+    }
+
+    fn zero_counters(&mut self, key: EntityKey) -> Result<()> {
+        let (map, name) = match EntityKind::from_u32(key.kind) {
+            Some(EntityKind::Listener) => (&mut self.listener_counters, "LISTENER_COUNTERS"),
+            Some(EntityKind::Origin) => (&mut self.origin_counters, "ORIGIN_COUNTERS"),
+            Some(EntityKind::Tunnel) => (&mut self.tunnel_counters, "TUNNEL_COUNTERS"),
+            Some(EntityKind::Vnet | EntityKind::Table) | None => return Ok(()),
+        };
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| anyhow!("{what}: {error}"))?;
+        let zeros = PerCpuValues::try_from(vec![Traffic::default(); cpus])
+            .context("cannot make counters of zero")?;
+        map.set(key.index, zeros, 0)
+            .with_context(|| format!("map {name}"))
+    }
+}
+
+/// An empty slot of map `TUNNELS`.
+const EMPTY_PATH: OriginPath = OriginPath {
+    tunnel: 0,
+    ..OriginPath::UNRESOLVED
+};
+
+/// An empty slot of map `ORIGINS`.
+const EMPTY_ORIGIN: Origin = Origin {
+    address: lbxdp_ebpf::abi::Address::UNSPECIFIED,
+    port: lbxdp_ebpf::abi::Port::new(0),
+    mode: 0,
+    reserved: 0,
+    vnet: lbxdp_ebpf::abi::VnetId::LOCAL,
+    path: EMPTY_PATH,
+};
+
+/// Whether a slot of map `TUNNELS` holds something: an unwritten one is all zero.
+pub(super) fn path_in_use(path: &OriginPath) -> bool {
+    *path != EMPTY_PATH
+}
+
+/// All entries of an array map.
+pub(super) fn all<V: Pod>(map: &Array<MapData, V>, name: &str) -> Result<Vec<V>> {
+    kernel::read_array(map.map().fd().as_fd(), 0, map.len())
+        .with_context(|| format!("cannot read map {name}"))
+}
+
+/// All entries of a hash map. A key that goes while it is read is left out.
+pub(super) fn entries<K: Pod + Ord, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+) -> Result<BTreeMap<K, V>, MapError> {
+    collect(map.iter())
+}
+
+fn collect<K: Ord, V>(
+    entries: impl Iterator<Item = Result<(K, V), MapError>>,
+) -> Result<BTreeMap<K, V>, MapError> {
+    let mut found = BTreeMap::new();
+    for entry in entries {
+        match entry {
+            Ok((key, value)) => {
+                found.insert(key, value);
+            }
+            Err(MapError::KeyNotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Taking away what is not there is done already.
+fn absent(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn open<T: TryFrom<Map, Error = MapError>>(folder: &Path, name: &str) -> Result<T> {
+    let path = folder.join(name);
+    let data = MapData::from_pin(&path).with_context(|| {
+        format!(
+            "cannot open the pinned map {} (are you root?)",
+            path.display()
+        )
+    })?;
+    Map::from_map_data(data)
+        .and_then(T::try_from)
+        .with_context(|| {
+            format!(
+                "the pinned map {} is not of this version's shape; `lbxdp detach` removes it",
+                path.display()
+            )
+        })
+}
+
+fn max_entries(map: &MapData) -> Result<u32> {
+    Ok(map
+        .info()
+        .context("cannot ask the kernel about a map")?
+        .max_entries())
+}

@@ -1,0 +1,137 @@
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lbxdp_ebpf::abi::Heartbeat;
+use nix::time::{ClockId, clock_gettime};
+
+use super::check::Limits;
+use super::content::Content;
+use super::desired::Desired;
+use super::maps::LiveMaps;
+use super::plan::{Write, plan};
+
+/// The one writer of the pinned maps, with a copy of what they hold.
+pub struct MapWriter {
+    maps: LiveMaps,
+    content: Content,
+    limits: Limits,
+}
+
+/// What a synchronisation has done.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SyncReport {
+    /// Writes to maps, rows and counters not among them.
+    pub writes: usize,
+    /// Rows written.
+    pub rows: usize,
+    /// Tables whose rows are others now.
+    pub published: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl SyncReport {
+    /// Whether nothing had to be written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.writes == 0
+    }
+}
+
+impl MapWriter {
+    /// Takes over the maps that are pinned, and reads them.
+    ///
+    /// # Errors
+    /// When they are not there or cannot be read.
+    pub fn open(pin_path: &Path) -> Result<Self> {
+        let maps = LiveMaps::open(pin_path)?;
+        Ok(Self {
+            content: maps.content()?,
+            limits: maps.limits()?,
+            maps,
+        })
+    }
+
+    /// What the maps hold.
+    #[must_use]
+    pub const fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// How much the maps hold.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The maps, to be read.
+    #[must_use]
+    pub const fn maps(&self) -> &LiveMaps {
+        &self.maps
+    }
+
+    /// Makes the maps hold what they should, writing only what differs, in an order in which no
+    /// packet meets a reference to something that is not there.
+    ///
+    /// A slot of an origin, tunnel or table must not be given to another one in the same call in
+    /// which its last one goes, while rows still name it; a table whose number of rows changes
+    /// takes another index.
+    ///
+    /// # Errors
+    /// [`PlanError`](super::PlanError), with nothing written; or what the kernel refuses, with
+    /// everything before it written. A later call goes on from there.
+    pub fn sync(&mut self, desired: &Desired) -> Result<SyncReport> {
+        let start = Instant::now();
+        let mut report = SyncReport::default();
+        for write in plan(&self.content, desired, &self.limits)? {
+            self.maps.apply(&write).context("cannot write to a map")?;
+            match write {
+                Write::Rows { rows, .. } => report.rows += rows.len(),
+                Write::ZeroCounters(_) => {}
+                Write::Publish { .. } => {
+                    report.published += 1;
+                    report.writes += 1;
+                }
+                _ => report.writes += 1,
+            }
+            self.content.apply(&write);
+        }
+        report.took = start.elapsed();
+        Ok(report)
+    }
+
+    /// Reads the maps again, in case somebody else has written to them.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn read_back(&mut self) -> Result<()> {
+        self.content = self.maps.content()?;
+        Ok(())
+    }
+
+    /// Says that the tables are as they should be now.
+    ///
+    /// # Errors
+    /// When map `HEARTBEAT` cannot be written.
+    pub fn heartbeat(&mut self, generation: u32) -> Result<()> {
+        let heartbeat = Heartbeat {
+            boot_time_ns: boot_time_ns()?,
+            pid: std::process::id(),
+            generation,
+        };
+        self.maps
+            .heartbeat
+            .set(0, heartbeat, 0)
+            .context("cannot write map HEARTBEAT")
+    }
+}
+
+/// Now, in nanoseconds of `CLOCK_BOOTTIME`: the clock of [`Heartbeat::boot_time_ns`].
+///
+/// # Errors
+/// When the kernel has no such clock.
+pub fn boot_time_ns() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read CLOCK_BOOTTIME")?;
+    u64::try_from(Duration::from(now).as_nanos()).context("the clock is out of range")
+}
