@@ -1,4 +1,5 @@
 //! The agent and command line of lbxdp.
 
+pub mod cli;
 pub mod config;
 pub mod dataplane;

@@ -1,0 +1,347 @@
+//! What was written: every table and key of a configuration file.
+//!
+//! The comments here are the reference that users read; see [`reference`].
+
+mod choice;
+mod read;
+mod unsupported;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::model::{Protocol, XdpMode};
+use super::report::Report;
+use read::{Section, section};
+
+pub(super) use choice::{
+    DsrName, EncapsulationName, ForwardingName, MonitorName, SourceName, SteeringName,
+};
+pub(super) use read::Field;
+pub(super) use value::{Codes, HeaderValues, Mac, Secret};
+
+section! {
+    /// A configuration file is TOML with these tables. Any other key is an error.
+    File ("") {
+        /// This node. Required.
+        node: Node,
+        /// Virtual networks.
+        vnet: Vec<Vnet>,
+        /// Monitors.
+        monitor: Vec<Monitor>,
+        /// Pools.
+        pool: Vec<Pool>,
+        /// Load balancers.
+        load_balancer: Vec<LoadBalancer>,
+    }
+}
+
+section! {
+    /// This node. All but `hash_key` may differ from node to node.
+    Node ("node") {
+        /// Interfaces that packets arrive on; the program is attached to each. Required.
+        interfaces: Vec<String>,
+        /// How the program is attached: `auto` takes `native` where the driver can, else `generic`. Default `"auto"`.
+        xdp_mode: XdpMode,
+        /// The node's own addresses, source of what it encapsulates; at most one IPv4 and one IPv6. Required for tunnels, and for `dsr` with encapsulation.
+        addresses: Vec<IpAddr>,
+        /// Secret of the flow hash, 32 hexadecimal digits (`openssl rand -hex 16`), the same on all nodes. This or `hash_key_file` is required.
+        hash_key: Secret,
+        /// File that holds the hash key and nothing else, readable by its owner alone (mode 0600); relative to the folder of the configuration file.
+        hash_key_file: PathBuf,
+        /// Folder in a BPF file system for pinned maps and links. Default `"/sys/fs/bpf/lbxdp"`.
+        pin_path: PathBuf,
+        /// The agent's control socket. Default `"/run/lbxdp.sock"`.
+        socket: PathBuf,
+        /// Whether the agent may switch on IP forwarding where replies need it. Default `true`.
+        manage_sysctls: bool,
+    }
+}
+
+section! {
+    /// A virtual network: private addresses that mean something only behind its tunnels. Two VNets may use the same addresses. The name `local` is reserved: it is the node's own network.
+    Vnet ("vnet", path) {
+        /// Name: letters, digits, `-`, `_` and `.`, at most 59. Required.
+        name: String,
+        /// For people.
+        _description as "description": String,
+        /// Number of the VNet and of its routing table, not 0 nor 253 to 255. Default: made from the name, the same on all nodes.
+        id: u32,
+        /// Tunnels, at least one.
+        tunnel: Vec<Tunnel>,
+    }
+}
+
+section! {
+    /// A tunnel of a VNet: the way to its origins.
+    Tunnel ("vnet.tunnel", path) {
+        /// Name, unique in the VNet. Required.
+        name: String,
+        /// For people.
+        _description as "description": String,
+        /// Encapsulation. Required.
+        kind: EncapsulationName,
+        /// Outer address of the far end. Required.
+        remote: IpAddr,
+        /// Outer address of this node. Default: the one of `node.addresses` of the same IP version.
+        local: IpAddr,
+        /// Network identifier of `vxlan` and `geneve`, 24 bits. Required for those, not allowed for others.
+        vni: u32,
+        /// Key of `gre`, in both directions. Default: none.
+        key: u32,
+        /// UDP destination port of `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
+        port: u16,
+        /// The node's own addresses inside the tunnel, with prefix length; at most one IPv4 and one IPv6. Required.
+        addresses: Vec<IpNet>,
+        /// The far end's addresses inside the tunnel, at most one IPv4 and one IPv6: gateway of `routes` and target of the health check. Required for `vxlan` and `geneve`, which carry Ethernet.
+        peers: Vec<IpAddr>,
+        /// Prefixes behind the tunnel. Default, if the VNet has no other tunnel: everything (`0.0.0.0/0`, `::/0`), for the IP versions of `peers`, or of `addresses` without peers.
+        routes: Vec<IpNet>,
+        /// Largest IP packet that may enter, in bytes; at least 576, with IPv6 inside at least 1280. Default: 1500 less the encapsulation, see below.
+        mtu: u16,
+        /// TTL or hop limit of the outer header, 1 to 255. Default 64.
+        ttl: u16,
+        /// Name of the kernel's device, at most 15 bytes. Default `lbx-NAME` if NAME begins with the VNet's name and has at most 11 bytes; else `lbx-`, up to 6 bytes of NAME, `-`, and 4 digits of a hash of VNet and NAME.
+        device: String,
+        /// ICMP echo to the far end. On by default.
+        health_check: HealthCheck,
+    }
+}
+
+section! {
+    /// Health of a tunnel: ICMP echo through it.
+    HealthCheck ("vnet.tunnel.health_check") {
+        /// Default `true`.
+        enabled: bool,
+        /// Whom to ping, inside the tunnel. Default: the first of `peers`.
+        target: IpAddr,
+        /// Time between probes, `"10ms"` to `"1h"`. Default `"1s"`.
+        interval: Duration,
+        /// Time before a probe has failed, at most the interval. Default `"500ms"`, or the interval if that is shorter.
+        timeout: Duration,
+        /// Immediate further attempts after a timeout, at most 10. Default 1.
+        retries: u32,
+        /// Successive passes before "healthy"; 0 behaves as 1; at most 1000. Default 2.
+        consecutive_up: u32,
+        /// Successive failures before "unhealthy"; 0 behaves as 1; at most 1000. Default 2.
+        consecutive_down: u32,
+    }
+}
+
+section! {
+    /// How origins are probed. A probe takes the path of the traffic: through the tunnel of the origin's VNet.
+    Monitor ("monitor", path) {
+        /// Name. Required.
+        name: String,
+        /// For people.
+        _description as "description": String,
+        /// What is probed: a TCP connection, an HTTP request, or ICMP echo. Default `"http"`.
+        kind as "type": MonitorName,
+        /// Port to probe. Default: the origin's own; required where that is 0, except for `icmp_ping`.
+        port: u16,
+        /// HTTP method. Default `"GET"`. Of `http` only.
+        method: String,
+        /// HTTP path and query. Default `"/"`. Of `http` only.
+        path_and_query as "path": String,
+        /// HTTP header fields, as in `{ Host = "www.example.net" }`. Default: none; `Host` is then the origin's address. Of `http` only.
+        header: BTreeMap<String, HeaderValues>,
+        /// Status codes that pass. Default `"200"`. Of `http` only.
+        expected_codes: Codes,
+        /// Substring of the body that must be there, in whatever case. Default: none. Of `http` only.
+        expected_body: String,
+        /// Time between probes, `"10ms"` to `"1h"`. Default `"60s"`.
+        interval: Duration,
+        /// Time before a probe has failed, at most the interval. Default `"5s"`, or the interval if that is shorter.
+        timeout: Duration,
+        /// Immediate further attempts after a timeout, at most 10. Default 2.
+        retries: u32,
+        /// Successive passes before "healthy"; 0 behaves as 1; at most 1000. Default 0.
+        consecutive_up: u32,
+        /// Successive failures before "unhealthy"; 0 behaves as 1; at most 1000. Default 0.
+        consecutive_down: u32,
+    }
+}
+
+section! {
+    /// Origins that are interchangeable.
+    Pool ("pool", path) {
+        /// Name. Required.
+        name: String,
+        /// For people.
+        _description as "description": String,
+        /// A disabled pool takes no traffic and is not probed. Default `true`.
+        enabled: bool,
+        /// With fewer healthy origins than this, traffic goes to the next pool. At least 1. Default 1.
+        minimum_origins: u32,
+        /// Name of a monitor. Without one its origins count as healthy.
+        monitor: String,
+        /// `nat` rewrites the destination; `dsr` encapsulates the client's packet to the origin, which owns the VIP and answers the client directly. Default `"nat"`.
+        forwarding: ForwardingName,
+        /// The source address that origins see with `nat`: `preserve` is the client's, so that origins must route replies back through this node. Default `"preserve"`.
+        source: SourceName,
+        /// Encapsulation of `dsr`; `l2` changes only the MAC address, for origins on the node's own link. Required for `dsr`, not allowed for `nat`.
+        encapsulation: DsrName,
+        /// Network identifier, with `vxlan` and `geneve`, 24 bits. Required for those.
+        vni: u32,
+        /// Key, with `gre`. Default: none.
+        key: u32,
+        /// UDP destination port, with `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
+        port: u16,
+        /// Origins, at least one.
+        origin: Vec<Origin>,
+    }
+}
+
+section! {
+    /// A server that takes traffic.
+    Origin ("pool.origin", path) {
+        /// Name, unique in the pool. Required.
+        name: String,
+        /// For people.
+        _description as "description": String,
+        /// Address, within its VNet. Required.
+        address: IpAddr,
+        /// Port; 0 is the listener's. Default 0.
+        port: u16,
+        /// A disabled origin takes no traffic and is not probed. Default `true`.
+        enabled: bool,
+        /// Share within the pool, 0 to 1; 0 takes no traffic but is probed. Default 1.
+        weight: f64,
+        /// Name of its VNet, or `local` for the node's own network. Default `local` if the address is public; a private address must say.
+        virtual_network: String,
+        /// MAC address of its own device, for `dsr` with `vxlan` or `geneve`. Required for those.
+        inner_mac: Mac,
+    }
+}
+
+section! {
+    /// Virtual IP addresses and what serves them.
+    LoadBalancer ("load_balancer", path) {
+        /// Name. Required.
+        name: String,
+        /// For people.
+        _description as "description": String,
+        /// A disabled load balancer takes no traffic. Default `true`.
+        enabled: bool,
+        /// Name of the VNet that its clients are in, or `local`. Default `local`.
+        virtual_network: String,
+        /// What it offers, at least one.
+        listeners: Vec<Listener>,
+        /// Names of pools, in the order of failover, at least one.
+        default_pools: Vec<String>,
+        /// Name of the pool of last resort, whose health is never considered.
+        fallback_pool: String,
+        /// `off`: all traffic to the first pool that is able to serve; `random`: to all of them by weight. Default `"off"`.
+        steering_policy: SteeringName,
+        /// Weights of pools, with `random`.
+        random_steering: RandomSteering,
+    }
+}
+
+section! {
+    /// A transport address that is offered.
+    Listener ("load_balancer.listeners", path) {
+        /// The VIP. Required.
+        address: IpAddr,
+        /// The port, 1 to 65535. Required.
+        port: u16,
+        /// The protocol. Required.
+        protocol: Protocol,
+    }
+}
+
+section! {
+    /// Weights of pools.
+    RandomSteering ("load_balancer.random_steering") {
+        /// Weight of pools that are not named, 0 to 1. Default 1.
+        default_weight: f64,
+        /// Weights by name of pool, 0 to 1, as in `{ "web-a" = 0.5 }`.
+        pool_weights: BTreeMap<String, f64>,
+    }
+}
+
+impl File {
+    /// Reads a text; `None` if it is not TOML, which has then been reported.
+    pub(super) fn read(text: &str, report: &mut Report<'_>) -> Option<Self> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            report.syntax_error(
+                error.span().map(|span| span.start),
+                error.message().to_owned(),
+            );
+        }
+        // After a syntax error the rest is a guess, and complaints about it would mislead.
+        if !errors.is_empty() {
+            return None;
+        }
+        let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
+        <Self as read::Value>::read(&value, "", report)
+    }
+}
+
+/// The reference of all keys, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(INTRODUCTION);
+    describe::<File>(&mut text);
+    describe::<Node>(&mut text);
+    describe::<Vnet>(&mut text);
+    describe::<Tunnel>(&mut text);
+    text.push_str(MTU);
+    describe::<HealthCheck>(&mut text);
+    describe::<Monitor>(&mut text);
+    describe::<Pool>(&mut text);
+    describe::<Origin>(&mut text);
+    describe::<LoadBalancer>(&mut text);
+    describe::<Listener>(&mut text);
+    describe::<RandomSteering>(&mut text);
+    text
+}
+
+fn describe<S: Section>(text: &mut String) {
+    let title = if S::HEADER.is_empty() {
+        "The file"
+    } else {
+        S::HEADER
+    };
+    let _ = write!(
+        text,
+        "\n## {title}\n\n{}\n\n| key | value | meaning |\n|---|---|---|\n",
+        S::ABOUT.trim()
+    );
+    for key in S::keys() {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} |",
+            key.name,
+            key.form,
+            key.about.trim()
+        );
+    }
+}
+
+const INTRODUCTION: &str = "\
+# Configuration reference
+
+Made from the declarations in `lbxdp-user/src/config/file.rs`; a test keeps it so. `lbxdp check
+--config FILE` says all that is wrong with a file, with line and key. Examples that work are in
+`lbxdp-user/examples`.
+";
+
+const MTU: &str = "
+Default `mtu`, for a path of 1500 bytes:
+
+| kind | over IPv4 | over IPv6 |
+|---|---|---|
+| `ipip` | 1480 | 1460 |
+| `gre` | 1476 (with key 1472) | 1456 (with key 1452) |
+| `gue` | 1468 | 1448 |
+| `vxlan`, `geneve` | 1450 | 1430 |
+";

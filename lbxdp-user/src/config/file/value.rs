@@ -1,0 +1,313 @@
+//! Values of single keys: numbers, addresses, durations.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::read::{Value, wrong_type};
+use crate::config::report::Report;
+
+/// A string that no message may repeat.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A MAC address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mac(pub(crate) [u8; 6]);
+
+/// HTTP status codes: ranges, ends included.
+#[derive(Clone, Debug)]
+pub(crate) struct Codes(pub(crate) Vec<(u16, u16)>);
+
+/// One value of a header field, or several.
+#[derive(Clone, Debug)]
+pub(crate) struct HeaderValues(pub(crate) Vec<String>);
+
+/// Reads a value that is written as a string; `$parse` gives the value or says what is wrong.
+macro_rules! from_string {
+    ($type:ty, $form:literal, $parse:expr) => {
+        impl Value for $type {
+            fn form() -> String {
+                $form.to_owned()
+            }
+
+            fn read(
+                value: &Spanned<DeValue<'_>>,
+                path: &str,
+                report: &mut Report<'_>,
+            ) -> Option<Self> {
+                let Some(text) = value.get_ref().as_str() else {
+                    wrong_type::<Self>(value.get_ref(), path, report);
+                    return None;
+                };
+                let parse: fn(&str) -> Result<Self, String> = $parse;
+                match parse(text) {
+                    Ok(value) => Some(value),
+                    Err(hint) => {
+                        report.error(path, format!("{text:?} is not {}", $form), hint);
+                        None
+                    }
+                }
+            }
+        }
+    };
+}
+
+from_string!(String, "a string", |text| Ok(text.to_owned()));
+from_string!(PathBuf, "a path", |text| Ok(text.into()));
+from_string!(Secret, "a string of hexadecimal digits", |text| Ok(Self(
+    text.to_owned()
+)));
+from_string!(IpAddr, "an IP address", |text| {
+    text.parse::<IpAddr>().map(|address| address.to_canonical()).map_err(|_| {
+        if text.contains('/') {
+            "leave out the prefix length".to_owned()
+        } else if text.parse::<std::net::SocketAddr>().is_ok() {
+            "leave out the port; it has a key of its own".to_owned()
+        } else if text.bytes().any(|b| b.is_ascii_alphabetic()) && !text.contains(':') {
+            "host names are not resolved: write the address, as in \"192.0.2.1\" or \"2001:db8::1\"".to_owned()
+        } else {
+            "write it as in \"192.0.2.1\" or \"2001:db8::1\"".to_owned()
+        }
+    })
+});
+from_string!(IpNet, "an IP prefix", |text| {
+    text.parse().map_err(|_| match text.parse::<IpAddr>() {
+        Ok(address) => format!(
+            "add the prefix length, as in \"{address}/{}\"",
+            if address.is_ipv4() { 32 } else { 128 }
+        ),
+        Err(_) => "write it as in \"10.0.0.0/8\" or \"2001:db8::/32\"".to_owned(),
+    })
+});
+from_string!(Mac, "a MAC address", |text| {
+    let hint = || "write six bytes, as in \"02:00:00:00:00:01\"".to_owned();
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        let part = parts
+            .next()
+            .filter(|part| part.len() == 2)
+            .ok_or_else(hint)?;
+        *byte = u8::from_str_radix(part, 16).map_err(|_| hint())?;
+    }
+    if parts.next().is_some() {
+        return Err(hint());
+    }
+    if mac[0] & 1 != 0 || mac == [0; 6] {
+        return Err("a device's own address is neither zero nor a multicast address".to_owned());
+    }
+    Ok(Self(mac))
+});
+
+impl Value for bool {
+    fn form() -> String {
+        "true or false".to_owned()
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, path: &str, report: &mut Report<'_>) -> Option<Self> {
+        let read = value.get_ref().as_bool();
+        if read.is_none() {
+            wrong_type::<Self>(value.get_ref(), path, report);
+        }
+        read
+    }
+}
+
+macro_rules! from_integer {
+    ($type:ty, $form:literal) => {
+        impl Value for $type {
+            fn form() -> String {
+                $form.to_owned()
+            }
+
+            fn read(
+                value: &Spanned<DeValue<'_>>,
+                path: &str,
+                report: &mut Report<'_>,
+            ) -> Option<Self> {
+                let DeValue::Integer(integer) = value.get_ref() else {
+                    wrong_type::<Self>(value.get_ref(), path, report);
+                    return None;
+                };
+                let read = Self::from_str_radix(integer.as_str(), integer.radix());
+                if read.is_err() {
+                    report.error(
+                        path,
+                        format!("{} is out of range", integer.as_str()),
+                        concat!("write ", $form),
+                    );
+                }
+                read.ok()
+            }
+        }
+    };
+}
+
+from_integer!(u16, "an integer from 0 to 65535");
+from_integer!(u32, "an integer from 0 to 4294967295");
+
+impl Value for f64 {
+    fn form() -> String {
+        "a number".to_owned()
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, path: &str, report: &mut Report<'_>) -> Option<Self> {
+        let read = number(value.get_ref());
+        if read.is_none() {
+            wrong_type::<Self>(value.get_ref(), path, report);
+        }
+        read
+    }
+}
+
+impl Value for Duration {
+    fn form() -> String {
+        "a duration (\"500ms\", \"2s\", \"1m\", or a number of seconds)".to_owned()
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, path: &str, report: &mut Report<'_>) -> Option<Self> {
+        if let Some(text) = value.get_ref().as_str() {
+            let read = humantime::parse_duration(text).ok();
+            if read.is_none() {
+                report.error(
+                    path,
+                    format!("{text:?} is not a duration"),
+                    "write it as in \"500ms\", \"2s\" or \"1m\", or a number of seconds without quotes",
+                );
+            }
+            return read;
+        }
+        let Some(seconds) = number(value.get_ref()) else {
+            wrong_type::<Self>(value.get_ref(), path, report);
+            return None;
+        };
+        let read = Self::try_from_secs_f64(seconds).ok();
+        if read.is_none() {
+            report.error(
+                path,
+                format!("{seconds} s is not a duration"),
+                "write a positive number of seconds",
+            );
+        }
+        read
+    }
+}
+
+impl Value for Codes {
+    fn form() -> String {
+        "status codes (\"200\", \"2xx\", \"200-299\", \"200,204\", or a list of those)".to_owned()
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, path: &str, report: &mut Report<'_>) -> Option<Self> {
+        let mut ranges = Vec::new();
+        let mut pending = vec![value];
+        while let Some(value) = pending.pop() {
+            let text = match value.get_ref() {
+                DeValue::Array(array) => {
+                    pending.extend(array.iter().rev());
+                    continue;
+                }
+                DeValue::Integer(integer) => integer.as_str(),
+                DeValue::String(text) => text.as_ref(),
+                DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Table(_) => {
+                    wrong_type::<Self>(value.get_ref(), path, report);
+                    return None;
+                }
+            };
+            for part in text.split(',') {
+                let Some(range) = codes(part.trim()) else {
+                    report.error(
+                        path,
+                        format!("{part:?} is no status code from 100 to 599, nor a range of them"),
+                        format!("write {}", Self::form()),
+                    );
+                    return None;
+                };
+                ranges.push(range);
+            }
+        }
+        if ranges.is_empty() {
+            report.error(
+                path,
+                "no status code would pass",
+                format!("write {}", Self::form()),
+            );
+            return None;
+        }
+        Some(Self(ranges))
+    }
+}
+
+impl Value for HeaderValues {
+    fn form() -> String {
+        "a string or a list of strings".to_owned()
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, path: &str, report: &mut Report<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(Self(vec![text.to_string()])),
+            DeValue::Array(_) => Vec::read(value, path, report).map(Self),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_) => {
+                wrong_type::<Self>(value.get_ref(), path, report);
+                None
+            }
+        }
+    }
+}
+
+fn number(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .ok()
+            .and_then(|integer| i32::try_from(integer).ok())
+            .map(f64::from),
+        DeValue::Float(float) => float
+            .as_str()
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite()),
+        DeValue::String(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => None,
+    }
+}
+
+/// A code, a range, or a class as in `2xx`.
+fn codes(text: &str) -> Option<(u16, u16)> {
+    let code = |text: &str| {
+        text.trim()
+            .parse()
+            .ok()
+            .filter(|code| (100..=599).contains(code))
+    };
+    if let Some(class) = text.to_ascii_lowercase().strip_suffix("xx") {
+        let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
+        return Some((class * 100, class * 100 + 99));
+    }
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (code(first)?, code(last)?),
+        None => (code(text)?, code(text)?),
+    };
+    (first <= last).then_some((first, last))
+}

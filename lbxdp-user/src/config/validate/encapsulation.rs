@@ -1,0 +1,190 @@
+//! The numbers that go with an encapsulation: VNI, key, port.
+
+use crate::config::file::{EncapsulationName, Field};
+use crate::config::model::{DsrEncapsulation, TunnelKind};
+use crate::config::report::Report;
+
+/// The keys beside the encapsulation's name.
+pub(super) struct Numbers<'f> {
+    pub(super) path: &'f str,
+    pub(super) vni: &'f Field<u32>,
+    pub(super) key: &'f Field<u32>,
+    pub(super) port: &'f Field<u16>,
+}
+
+/// The encapsulation with its numbers, each there if and only if it has a meaning.
+pub(super) fn tunnel_kind(
+    name: EncapsulationName,
+    numbers: &Numbers<'_>,
+    report: &mut Report<'_>,
+) -> TunnelKind {
+    let (has_vni, has_key, has_port) = match name {
+        EncapsulationName::Vxlan | EncapsulationName::Geneve => (true, false, true),
+        EncapsulationName::Gre => (false, true, false),
+        EncapsulationName::IpIp => (false, false, false),
+        EncapsulationName::Gue => (false, false, true),
+    };
+    let path = numbers.path;
+    let kind = name.as_str();
+    forbid(
+        !has_vni && !numbers.vni.is_absent(),
+        path,
+        "vni",
+        kind,
+        "`vxlan` and `geneve`",
+        report,
+    );
+    forbid(
+        !has_key && !numbers.key.is_absent(),
+        path,
+        "key",
+        kind,
+        "`gre`",
+        report,
+    );
+    forbid(
+        !has_port && !numbers.port.is_absent(),
+        path,
+        "port",
+        kind,
+        "`vxlan`, `geneve` and `gue`",
+        report,
+    );
+    let vni = if has_vni {
+        vni(numbers, kind, report)
+    } else {
+        0
+    };
+    if has_port && numbers.port.given() == Some(&0) {
+        report.error(
+            format!("{path}.port"),
+            "0 is no UDP port",
+            "from 1 to 65535, or leave it out for the default",
+        );
+    }
+    let port = |default| numbers.port.or(default);
+    match name {
+        EncapsulationName::Vxlan => TunnelKind::Vxlan {
+            vni,
+            port: port(4789),
+        },
+        EncapsulationName::Geneve => TunnelKind::Geneve {
+            vni,
+            port: port(6081),
+        },
+        EncapsulationName::Gre => TunnelKind::Gre {
+            key: numbers.key.given().copied(),
+        },
+        EncapsulationName::IpIp => TunnelKind::IpIp,
+        EncapsulationName::Gue => TunnelKind::Gue { port: port(6080) },
+    }
+}
+
+/// The same for direct server return.
+pub(super) fn dsr(
+    name: EncapsulationName,
+    numbers: &Numbers<'_>,
+    report: &mut Report<'_>,
+) -> DsrEncapsulation {
+    match tunnel_kind(name, numbers, report) {
+        TunnelKind::Vxlan { vni, port } => DsrEncapsulation::Vxlan { vni, port },
+        TunnelKind::Geneve { vni, port } => DsrEncapsulation::Geneve { vni, port },
+        TunnelKind::Gre { key } => DsrEncapsulation::Gre { key },
+        TunnelKind::IpIp => DsrEncapsulation::IpIp,
+        TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
+    }
+}
+
+/// Reports those numbers that are there although the encapsulation has none.
+pub(super) fn forbid_all(numbers: &Numbers<'_>, kind: &str, report: &mut Report<'_>) {
+    let path = numbers.path;
+    forbid(
+        !numbers.vni.is_absent(),
+        path,
+        "vni",
+        kind,
+        "`vxlan` and `geneve`",
+        report,
+    );
+    forbid(!numbers.key.is_absent(), path, "key", kind, "`gre`", report);
+    forbid(
+        !numbers.port.is_absent(),
+        path,
+        "port",
+        kind,
+        "`vxlan`, `geneve` and `gue`",
+        report,
+    );
+}
+
+/// The name of a tunnel's kind, as it is written.
+pub(super) const fn kind_name(kind: TunnelKind) -> &'static str {
+    match kind {
+        TunnelKind::Vxlan { .. } => "vxlan",
+        TunnelKind::Geneve { .. } => "geneve",
+        TunnelKind::Gre { .. } => "gre",
+        TunnelKind::IpIp => "ipip",
+        TunnelKind::Gue { .. } => "gue",
+    }
+}
+
+/// The UDP port that a kind receives at.
+pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
+    match kind {
+        TunnelKind::Vxlan { port, .. }
+        | TunnelKind::Geneve { port, .. }
+        | TunnelKind::Gue { port } => Some(port),
+        TunnelKind::Gre { .. } | TunnelKind::IpIp => None,
+    }
+}
+
+/// Whether the kind carries Ethernet, so that the far end needs a MAC address.
+pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
+    match kind {
+        TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => true,
+        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } => false,
+    }
+}
+
+/// Bytes that the kind adds to an IP packet: outer IP header, UDP (8), and the shim: VXLAN (8,
+/// RFC 7348), GENEVE without options (8, RFC 8926), GUE (4), GRE (4, and 4 for a key, RFC 2890);
+/// an inner Ethernet header is 14.
+pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
+    let outer = if over_ipv4 { 20 } else { 40 };
+    outer
+        + match kind {
+            TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => 8 + 8 + 14,
+            TunnelKind::Gre { key: Some(_) } => 8,
+            TunnelKind::Gre { key: None } => 4,
+            TunnelKind::IpIp => 0,
+            TunnelKind::Gue { .. } => 8 + 4,
+        }
+}
+
+fn forbid(there: bool, path: &str, key: &str, kind: &str, of: &str, report: &mut Report<'_>) {
+    if there {
+        report.error(
+            format!("{path}.{key}"),
+            format!("{kind} has no `{key}`"),
+            format!("remove it; it is a key of {of}"),
+        );
+    }
+}
+
+fn vni(numbers: &Numbers<'_>, kind: &str, report: &mut Report<'_>) -> u32 {
+    let hint =
+        format!("{kind} needs a network identifier, from 0 to 16777215, the same at both ends");
+    let vni = numbers
+        .vni
+        .required(numbers.path, "vni", &hint, report)
+        .copied()
+        .unwrap_or(0);
+    if vni >= 1 << 24 {
+        report.error(
+            format!("{}.vni", numbers.path),
+            format!("{vni} has more than 24 bits"),
+            hint,
+        );
+    }
+    vni
+}

@@ -1,0 +1,161 @@
+//! Tables `pool`.
+
+use std::collections::BTreeMap;
+
+use super::encapsulation::{Numbers, dsr, forbid_all};
+use super::{name, origin};
+use crate::config::file::{self, DsrName, Field, ForwardingName};
+use crate::config::model::{
+    DsrEncapsulation, Forwarding, Monitor, MonitorKind, Origin, Pool, Vnet,
+};
+use crate::config::report::Report;
+
+pub(super) fn pools(
+    written: &[file::Pool],
+    vnets: &BTreeMap<String, Vnet>,
+    monitors: &BTreeMap<String, Monitor>,
+    report: &mut Report<'_>,
+) -> BTreeMap<String, Pool> {
+    written
+        .iter()
+        .map(|pool| {
+            let name = name::check(&pool.name, &pool.path, "pool", report);
+            (name, self::pool(pool, vnets, monitors, report))
+        })
+        .collect()
+}
+
+fn pool(
+    written: &file::Pool,
+    vnets: &BTreeMap<String, Vnet>,
+    monitors: &BTreeMap<String, Monitor>,
+    report: &mut Report<'_>,
+) -> Pool {
+    let path = &written.path;
+    let forwarding = forwarding(written, report);
+    let origins = origin::origins(&written.origin, path, forwarding, vnets, report);
+    let monitor = written.monitor.given().cloned();
+    if let Some(name) = &monitor
+        && name::exists(
+            name,
+            monitors,
+            &format!("{path}.monitor"),
+            "monitor",
+            report,
+        )
+        && let Some(monitor) = monitors.get(name)
+    {
+        check_probe_port(name, monitor, &origins, path, report);
+    }
+    Pool {
+        enabled: written.enabled.or(true),
+        minimum_origins: minimum_origins(written, &origins, report),
+        monitor,
+        forwarding,
+        origins,
+    }
+}
+
+fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Forwarding {
+    let path = &written.path;
+    let numbers = Numbers {
+        path,
+        vni: &written.vni,
+        key: &written.key,
+        port: &written.port,
+    };
+    if matches!(written.forwarding, Field::Wrong) {
+        return Forwarding::NatPreserve;
+    }
+    match written.forwarding.or(ForwardingName::Nat) {
+        ForwardingName::Nat => {
+            if !written.encapsulation.is_absent() {
+                report.error(
+                    format!("{path}.encapsulation"),
+                    "forwarding = \"nat\" has no `encapsulation`: the tunnel of the origin's vnet decides",
+                    "remove it, or write forwarding = \"dsr\"",
+                );
+            } else {
+                forbid_all(&numbers, "forwarding = \"nat\"", report);
+            }
+            Forwarding::NatPreserve
+        }
+        ForwardingName::Dsr => {
+            if !written.source.is_absent() && !report.faulty(&format!("{path}.source")) {
+                report.error(
+                    format!("{path}.source"),
+                    "forwarding = \"dsr\" has no `source`: the packet of the client is not changed",
+                    "remove it",
+                );
+            }
+            let hint = "write `ipip`, `gre`, `gue`, `vxlan`, `geneve` or `l2`";
+            let encapsulation = written
+                .encapsulation
+                .required(path, "encapsulation", hint, report);
+            Forwarding::Dsr(match encapsulation {
+                Some(DsrName::Encapsulated(name)) => dsr(*name, &numbers, report),
+                Some(DsrName::L2) => {
+                    forbid_all(&numbers, "l2", report);
+                    DsrEncapsulation::L2
+                }
+                None => DsrEncapsulation::L2,
+            })
+        }
+    }
+}
+
+fn minimum_origins(
+    written: &file::Pool,
+    origins: &BTreeMap<String, Origin>,
+    report: &mut Report<'_>,
+) -> usize {
+    let minimum = written.minimum_origins.or(1);
+    let path = format!("{}.minimum_origins", written.path);
+    let enabled = origins.values().filter(|origin| origin.enabled).count();
+    if minimum == 0 {
+        report.error(
+            path,
+            "0 would mean that a pool without a healthy origin can serve",
+            "at least 1",
+        );
+    } else if minimum as usize > enabled
+        && enabled > 0
+        && !report.faulty(&format!("{}.origin", written.path))
+    {
+        report.error(
+            path,
+            format!("{minimum} healthy origins are asked for, but only {enabled} can be: the pool would never serve"),
+            "lower it, or add or enable origins",
+        );
+    }
+    minimum as usize
+}
+
+/// The port of a probe is the monitor's, else the origin's: one of them must be there.
+fn check_probe_port(
+    name: &str,
+    monitor: &Monitor,
+    origins: &BTreeMap<String, Origin>,
+    path: &str,
+    report: &mut Report<'_>,
+) {
+    match monitor.kind {
+        MonitorKind::IcmpPing => return,
+        MonitorKind::Tcp | MonitorKind::Http(_) => {}
+    }
+    if monitor.port != 0 {
+        return;
+    }
+    let without = origins
+        .iter()
+        .find(|(_, origin)| origin.enabled && origin.port == 0);
+    if let Some((origin, _)) = without
+        && !report.faulty(&format!("{path}.origin[{origin}].port"))
+    {
+        report.error(
+            format!("{path}.monitor"),
+            format!("monitor {name:?} does not know which port of origin {origin:?} to probe: neither has a `port`"),
+            format!("write `port` in `monitor[{name}]`, or in the origin"),
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! Listeners against each other, against their pools, and the way back from origins.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::address::{alike, family};
+use super::name::vnet_name;
+use super::reach::own_address;
+use crate::config::model::{Config, Forwarding, Listener, LoadBalancer, Origin, Pool, Protocol};
+use crate::config::report::Report;
+
+pub(super) fn check(config: &Config, report: &mut Report<'_>) {
+    let offers = offers(config);
+    check_vips(config, &offers, report);
+    check_twice(&offers, report);
+    check_pools(config, report);
+    check_way_back(config, &offers, report);
+    check_chains(config, &offers, report);
+}
+
+/// A listener with the load balancer that it is of.
+struct Offer<'c> {
+    name: &'c str,
+    index: usize,
+    balancer: &'c LoadBalancer,
+    listener: Listener,
+}
+
+impl Offer<'_> {
+    fn path(&self) -> String {
+        format!("load_balancer[{}].listeners[{}]", self.name, self.index)
+    }
+
+    fn title(&self) -> String {
+        let Listener {
+            address,
+            port,
+            protocol,
+        } = self.listener;
+        let at = match address {
+            IpAddr::V4(_) => format!("{address}:{port}"),
+            IpAddr::V6(_) => format!("[{address}]:{port}"),
+        };
+        format!("{:?} ({} {at})", self.name, protocol.name())
+    }
+
+    /// The client's side, which replies must be given back.
+    fn service(&self) -> (Option<&String>, Listener) {
+        (self.balancer.virtual_network.as_ref(), self.listener)
+    }
+}
+
+/// All listeners that take traffic.
+fn offers(config: &Config) -> Vec<Offer<'_>> {
+    config
+        .load_balancers
+        .iter()
+        .filter(|(_, balancer)| balancer.enabled)
+        .flat_map(|(name, balancer)| {
+            balancer
+                .listeners
+                .iter()
+                .enumerate()
+                .map(move |(index, &listener)| Offer {
+                    name,
+                    index,
+                    balancer,
+                    listener,
+                })
+        })
+        .collect()
+}
+
+/// The pools of a load balancer that exist, each once.
+fn pools<'c>(config: &'c Config, balancer: &'c LoadBalancer) -> BTreeMap<&'c str, &'c Pool> {
+    balancer
+        .default_pools
+        .iter()
+        .chain(&balancer.fallback_pool)
+        .filter_map(|name| Some((name.as_str(), config.pools.get(name)?)))
+        .collect()
+}
+
+fn check_vips(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>) {
+    for offer in offers {
+        let vnet = offer.balancer.virtual_network.as_ref();
+        let address = offer.listener.address;
+        let far_end = || {
+            config.vnets.iter().find_map(|(name, v)| {
+                let (tunnel, _) = v.tunnels.iter().find(|(_, tunnel)| match vnet {
+                    None => tunnel.remote == address,
+                    Some(vnet) => vnet == name && tunnel.peers.contains(&address),
+                })?;
+                Some(format!("the far end of tunnel \"{name}/{tunnel}\""))
+            })
+        };
+        if let Some(what) = own_address(config, vnet, address).or_else(far_end) {
+            report.error(
+                format!("{}.address", offer.path()),
+                format!("{address} is {what}"),
+                "a VIP is an address of its own, which clients are routed to this node for",
+            );
+        }
+    }
+}
+
+fn check_twice(offers: &[Offer<'_>], report: &mut Report<'_>) {
+    let mut seen: BTreeMap<_, &Offer<'_>> = BTreeMap::new();
+    for offer in offers {
+        if let Some(other) = seen.get(&offer.service()) {
+            let vnet = vnet_name(offer.balancer.virtual_network.as_ref());
+            report.error(
+                offer.path(),
+                format!(
+                    "load balancers {} and {} offer the same in vnet {vnet:?}",
+                    other.title(),
+                    offer.title()
+                ),
+                "give one of them another address, port or protocol, or disable it",
+            );
+        } else {
+            seen.insert(offer.service(), offer);
+        }
+    }
+}
+
+/// Pools against the listeners that lead to them.
+fn check_pools(config: &Config, report: &mut Report<'_>) {
+    for (name, balancer) in config
+        .load_balancers
+        .iter()
+        .filter(|(_, balancer)| balancer.enabled)
+    {
+        for (pool_name, pool) in pools(config, balancer) {
+            match pool.forwarding {
+                Forwarding::NatPreserve => check_families(name, balancer, pool_name, pool, report),
+                Forwarding::Dsr(_) => check_dsr(name, balancer, pool_name, pool, report),
+            }
+        }
+    }
+}
+
+/// NAT rewrites an address; it does not translate between IP versions.
+fn check_families(
+    name: &str,
+    balancer: &LoadBalancer,
+    pool_name: &str,
+    pool: &Pool,
+    report: &mut Report<'_>,
+) {
+    let mixed = balancer.listeners.iter().find_map(|listener| {
+        let other = |origin: &&Origin| !alike(origin.address, listener.address);
+        let (origin, other) = pool.origins.iter().find(|(_, origin)| other(origin))?;
+        Some((listener.address, origin, other.address))
+    });
+    if let Some((vip, origin, address)) = mixed {
+        report.error(
+            format!("pool[{pool_name}].origin[{origin}].address"),
+            format!(
+                "load balancer {name:?} listens at {vip} ({}), but this origin is {address} ({}): nat does not translate between IP versions",
+                family(vip),
+                family(address)
+            ),
+            "make a pool and a load balancer for each IP version",
+        );
+    }
+}
+
+fn check_dsr(
+    name: &str,
+    balancer: &LoadBalancer,
+    pool_name: &str,
+    pool: &Pool,
+    report: &mut Report<'_>,
+) {
+    if let Some(vnet) = &balancer.virtual_network {
+        report.error(
+            format!("load_balancer[{name}].virtual_network"),
+            format!("pool {pool_name:?} has forwarding = \"dsr\": its origins answer clients directly, but have no way to clients in vnet {vnet:?}"),
+            "use a pool with forwarding = \"nat\"",
+        );
+    }
+    for (origin, written) in &pool.origins {
+        let other = balancer
+            .listeners
+            .iter()
+            .find(|listener| listener.port != written.port);
+        if let (Some(listener), true) = (other, written.port != 0) {
+            report.error(
+                format!("pool[{pool_name}].origin[{origin}].port"),
+                format!(
+                    "load balancer {name:?} listens at port {}, and forwarding = \"dsr\" cannot rewrite it to {}: the client's packet is not changed",
+                    listener.port, written.port
+                ),
+                "leave `port` out, or use forwarding = \"nat\"",
+            );
+        }
+    }
+}
+
+/// Where a reply of an origin under NAT comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ReplySource<'c> {
+    vnet: Option<&'c String>,
+    address: IpAddr,
+    port: u16,
+    protocol: Protocol,
+}
+
+/// A reply shows its origin alone, so the origin must tell which listener the client had asked.
+fn check_way_back(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>) {
+    let mut ways: BTreeMap<ReplySource<'_>, (&Offer<'_>, &str, &str)> = BTreeMap::new();
+    for offer in offers {
+        for (pool_name, pool) in pools(config, offer.balancer) {
+            if pool.forwarding != Forwarding::NatPreserve || !pool.enabled {
+                continue;
+            }
+            for (origin_name, origin) in pool.origins.iter().filter(|(_, origin)| origin.enabled) {
+                let port = if origin.port == 0 {
+                    offer.listener.port
+                } else {
+                    origin.port
+                };
+                let source = ReplySource {
+                    vnet: origin.virtual_network.as_ref(),
+                    address: origin.address,
+                    port,
+                    protocol: offer.listener.protocol,
+                };
+                let &mut (other, other_pool, other_origin) =
+                    ways.entry(source)
+                        .or_insert((offer, pool_name, origin_name));
+                // The same listener twice has been reported as that.
+                if other.service() == offer.service() {
+                    continue;
+                }
+                report.error(
+                    format!("pool[{pool_name}].origin[{origin_name}].address"),
+                    format!(
+                        "{} {}:{port} in vnet {:?} serves both {} (as \"{other_pool}/{other_origin}\") and {}: its replies do not show which of them the client had asked, so there is no unambiguous way back",
+                        offer.listener.protocol.name(),
+                        origin.address,
+                        vnet_name(origin.virtual_network.as_ref()),
+                        other.title(),
+                        offer.title()
+                    ),
+                    "let the server listen at a port or an address of its own for each listener, or use forwarding = \"dsr\"",
+                );
+            }
+        }
+    }
+}
+
+/// An origin that is itself a VIP of this node would send packets in a circle.
+fn check_chains(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>) {
+    for (pool_name, pool) in &config.pools {
+        for (origin_name, origin) in &pool.origins {
+            let vip = offers.iter().find(|offer| {
+                offer.listener.address == origin.address
+                    && offer.balancer.virtual_network == origin.virtual_network
+            });
+            if let Some(offer) = vip {
+                report.error(
+                    format!("pool[{pool_name}].origin[{origin_name}].address"),
+                    format!(
+                        "{} is the VIP of load balancer {}",
+                        origin.address,
+                        offer.title()
+                    ),
+                    "write the server's own address; load balancers cannot be chained",
+                );
+            }
+        }
+    }
+}

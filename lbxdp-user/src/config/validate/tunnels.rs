@@ -1,0 +1,109 @@
+//! What tunnels may not have in common.
+
+use ipnet::IpNet;
+
+use super::encapsulation::{kind_name, udp_port};
+use crate::config::model::{Config, Tunnel, TunnelKind};
+use crate::config::report::Report;
+
+pub(super) fn check(config: &Config, report: &mut Report<'_>) {
+    let all: Vec<Named<'_>> = config
+        .vnets
+        .iter()
+        .flat_map(|(vnet, v)| {
+            v.tunnels
+                .iter()
+                .map(move |(name, tunnel)| Named { vnet, name, tunnel })
+        })
+        .collect();
+    for (index, one) in all.iter().enumerate() {
+        for other in all.iter().take(index) {
+            check_pair(other, one, report);
+        }
+    }
+}
+
+struct Named<'c> {
+    vnet: &'c str,
+    name: &'c str,
+    tunnel: &'c Tunnel,
+}
+
+impl Named<'_> {
+    fn path(&self, key: &str) -> String {
+        format!("vnet[{}].tunnel[{}].{key}", self.vnet, self.name)
+    }
+
+    fn title(&self) -> String {
+        format!("{}/{}", self.vnet, self.name)
+    }
+}
+
+fn check_pair(a: &Named<'_>, b: &Named<'_>, report: &mut Report<'_>) {
+    let (first, second) = (a.tunnel, b.tunnel);
+    let titles = format!("tunnels {:?} and {:?}", a.title(), b.title());
+    if first.device == second.device {
+        report.error(
+            b.path("device"),
+            format!("{titles} have the same device {:?}", first.device),
+            "give one of them another `device`",
+        );
+    }
+    if a.vnet == b.vnet {
+        let same: Vec<&IpNet> = second
+            .routes
+            .iter()
+            .filter(|route| first.routes.contains(route))
+            .collect();
+        for route in same {
+            report.error(
+                b.path("routes"),
+                format!("{titles} both lead to {route}"),
+                "write a prefix in one of them only; of two prefixes the longer wins",
+            );
+        }
+    }
+    check_wire(a, b, &titles, report);
+}
+
+/// What a packet shows on arrival must tell which tunnel it came through.
+fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_>) {
+    let (first, second) = (a.tunnel, b.tunnel);
+    let kind = kind_name(first.kind);
+    let ends = first.local == second.local && first.remote == second.remote;
+    if ends && first.kind == second.kind {
+        report.error(
+            b.path("remote"),
+            format!("{titles} cannot be told apart: same kind, ends and numbers"),
+            match first.kind {
+                TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => "give each its own `vni`",
+                TunnelKind::Gre { .. } => "give each its own `key`",
+                TunnelKind::Gue { .. } => "give each its own `port`",
+                TunnelKind::IpIp => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
+            },
+        );
+        return;
+    }
+    if let (Some(port), true) = (
+        udp_port(first.kind),
+        udp_port(first.kind) == udp_port(second.kind),
+    ) && kind != kind_name(second.kind)
+    {
+        report.error(
+            b.path("port"),
+            format!("{titles} are of kinds {kind} and {}, but have the same UDP port {port}: it must tell the kind", kind_name(second.kind)),
+            "give one of them another `port`",
+        );
+    }
+    // `vxlan_config_validate` of drivers/net/vxlan/vxlan_core.c compares these, and no remote.
+    if matches!(first.kind, TunnelKind::Vxlan { .. })
+        && first.kind == second.kind
+        && first.local.is_ipv4() == second.local.is_ipv4()
+    {
+        report.error(
+            b.path("vni"),
+            format!("{titles} have the same VNI and port, and the kernel makes one VXLAN device of these"),
+            "give one of them another `vni` or `port`",
+        );
+    }
+}
