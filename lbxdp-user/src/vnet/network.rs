@@ -1,0 +1,263 @@
+//! The agent's netlink sockets: one for requests, one that hears of changes.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures_util::StreamExt as _;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
+};
+use rtnetlink::sys::AsyncSocket as _;
+use rtnetlink::{Handle, MulticastGroup};
+use tokio::sync::mpsc;
+
+/// How long changes are gathered before one event tells of them.
+const COALESCE: Duration = Duration::from_millis(30);
+
+/// Receive buffer of the socket that hears of changes, in bytes.
+const RECEIVE_BUFFER: u32 = 1 << 20;
+
+/// The kernel's network in the network namespace in which [`Network::new`] was called.
+///
+/// Cheap to clone. The sysctls are those of the network namespace of the *calling* thread, so
+/// all threads of the program must be in the same one.
+#[derive(Clone, Debug)]
+pub struct Network {
+    handle: Handle,
+}
+
+/// Something changed; what exactly is found out by looking.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct NetworkEvent {
+    /// A link or an address.
+    pub links: bool,
+    /// A route or a rule.
+    pub routes: bool,
+    /// A neighbour.
+    pub neighbours: bool,
+}
+
+/// The kernel's "no".
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The error number, positive.
+    pub errno: i32,
+    /// What the kernel itself says of it, if anything (`NLMSGERR_ATTR_MSG`).
+    pub explanation: Option<String>,
+}
+
+impl Network {
+    /// Opens the sockets, and starts the tasks that serve them on the current runtime.
+    ///
+    /// Events are coarse and gathered for some 30 ms. Dropping the receiver ends its task.
+    ///
+    /// # Errors
+    ///
+    /// When a netlink socket cannot be had.
+    pub fn new() -> Result<(Self, mpsc::Receiver<NetworkEvent>)> {
+        // Strict: the kernel applies the filters of requests rather than ignoring them.
+        let (mut connection, handle, _) = rtnetlink::new_connection_with_strict_check()
+            .context("opening a netlink socket for requests")?;
+        let socket = connection.socket_mut().socket_mut();
+        (socket.set_ext_ack(true))
+            .and_then(|()| socket.set_cap_ack(true))
+            .context("asking netlink to explain its errors")?;
+        tokio::spawn(connection);
+
+        let (mut connection, _, messages) = rtnetlink::new_multicast_connection(&[
+            MulticastGroup::Link,
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
+        ])
+        .context("opening a netlink socket for events")?;
+        // Without it the default holds: losses are then only more likely, and an overrun counts
+        // as a change of everything.
+        let _ = (connection.socket_mut().socket_mut()).set_rx_buf_sz(RECEIVE_BUFFER);
+        tokio::spawn(connection);
+
+        let (events, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut messages = messages;
+            while let Some((first, _)) = messages.next().await {
+                let mut event = NetworkEvent::of(&first);
+                let deadline = tokio::time::sleep(COALESCE);
+                tokio::pin!(deadline);
+                loop {
+                    tokio::select! {
+                        () = &mut deadline => break,
+                        more = messages.next() => match more {
+                            Some((message, _)) => event.add(NetworkEvent::of(&message)),
+                            None => break,
+                        },
+                    }
+                }
+                if event.any() && events.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok((Self { handle }, receiver))
+    }
+
+    /// Asks for a change and waits until the kernel has made it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub(super) async fn change(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), Refusal> {
+        (self.request(message, NLM_F_REQUEST | NLM_F_ACK | flags))
+            .await
+            .map(|_| ())
+    }
+
+    /// Asks for one thing.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or does not have it.
+    pub(super) async fn get(
+        &self,
+        message: RouteNetlinkMessage,
+    ) -> Result<Option<RouteNetlinkMessage>, Refusal> {
+        let answers = self.request(message, NLM_F_REQUEST).await?;
+        Ok(answers.into_iter().next())
+    }
+
+    /// Asks for everything that matches.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub(super) async fn dump(
+        &self,
+        message: RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+        self.request(message, NLM_F_REQUEST | NLM_F_DUMP).await
+    }
+
+    async fn request(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = flags;
+        let closed = |_| Refusal {
+            errno: libc::ENOTCONN,
+            explanation: Some("the netlink connection has ended".to_owned()),
+        };
+        let mut answers = self.handle.clone().request(request).map_err(closed)?;
+        let mut found = Vec::new();
+        while let Some(answer) = answers.next().await {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(message) => found.push(message),
+                NetlinkPayload::Error(error) => {
+                    if let Some(code) = error.code {
+                        return Err(Refusal {
+                            errno: code.get().saturating_neg(),
+                            explanation: explanation(&error.header),
+                        });
+                    }
+                }
+                // Ends of dumps and the like; the enum is non-exhaustive.
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl NetworkEvent {
+    /// All of it.
+    const ALL: Self = Self {
+        links: true,
+        routes: true,
+        neighbours: true,
+    };
+
+    fn of(message: &NetlinkMessage<RouteNetlinkMessage>) -> Self {
+        let mut event = Self::default();
+        match &message.payload {
+            NetlinkPayload::InnerMessage(message) => match message {
+                RouteNetlinkMessage::NewLink(_)
+                | RouteNetlinkMessage::DelLink(_)
+                | RouteNetlinkMessage::NewAddress(_)
+                | RouteNetlinkMessage::DelAddress(_) => event.links = true,
+                RouteNetlinkMessage::NewRoute(_)
+                | RouteNetlinkMessage::DelRoute(_)
+                | RouteNetlinkMessage::NewRule(_)
+                | RouteNetlinkMessage::DelRule(_) => event.routes = true,
+                RouteNetlinkMessage::NewNeighbour(neighbour)
+                | RouteNetlinkMessage::DelNeighbour(neighbour) => {
+                    // Bridges' forwarding tables come by the same group.
+                    event.neighbours = matches!(
+                        neighbour.header.family,
+                        AddressFamily::Inet | AddressFamily::Inet6
+                    );
+                }
+                _ => {}
+            },
+            NetlinkPayload::Overrun(_) => event = Self::ALL,
+            _ => {}
+        }
+        event
+    }
+
+    fn add(&mut self, other: Self) {
+        self.links |= other.links;
+        self.routes |= other.routes;
+        self.neighbours |= other.neighbours;
+    }
+
+    const fn any(self) -> bool {
+        self.links || self.routes || self.neighbours
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let errno = nix::errno::Errno::from_raw(self.errno);
+        write!(f, "{errno:?}: {}", errno.desc())?;
+        match &self.explanation {
+            Some(explanation) => write!(f, " ({explanation})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self {
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+            explanation: None,
+        }
+    }
+}
+
+/// The kernel's own words behind an error number, which follow the header of the request that
+/// failed.
+fn explanation(payload: &[u8]) -> Option<String> {
+    /// Length of `struct nlmsghdr`.
+    const HEADER: usize = 16;
+    /// `NLMSGERR_ATTR_MSG` (`linux/netlink.h`).
+    const MESSAGE: u16 = 1;
+    NlasIterator::new(payload.get(HEADER..)?)
+        .flatten()
+        .find(|attribute| attribute.kind() == MESSAGE)
+        .map(|attribute| {
+            String::from_utf8_lossy(attribute.value())
+                .trim_end_matches('\0')
+                .to_owned()
+        })
+}
