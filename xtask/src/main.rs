@@ -1,1 +1,35 @@
-fn main() {}
+//! Development tasks of lbxdp: `cargo xtask VERB`.
+
+mod cli;
+mod demo;
+mod ebpf;
+mod host;
+mod lint;
+mod nested;
+mod progress;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Verb};
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let workspace = Workspace::find();
+    let outcome = match cli.verb {
+        Verb::Setup(wanted) => setup::run(&workspace, &wanted),
+        Verb::BuildEbpf => ebpf::run(&workspace),
+        Verb::Demo(arguments) => demo::run(&workspace, &arguments),
+        Verb::Test(selection) => test::run(&workspace, &selection),
+        Verb::Lint => lint::run(&workspace),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{} {error:#}", progress::red("error:"));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,131 @@
+//! What can be typed after `cargo xtask`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Development tasks of lbxdp.
+///
+/// Every task first sets up what it needs, so that on a fresh machine one
+/// command is enough. Nothing is written outside `target/`, except system
+/// packages, and each of those is named before it is installed.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// A task.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Find or install the eBPF toolchain and the tools of demo and tests
+    ///
+    /// Looks for a Rust compiler that has the sources of `core` (a rustup
+    /// nightly with rust-src, or Debian's rustc-web with rust-web-src) and for a
+    /// bpf-linker that reads what this compiler writes. Takes what is there.
+    /// As root on Debian and the like it installs what is missing; elsewhere it
+    /// prints what to install. Done once, it costs nothing.
+    Setup(Wanted),
+    /// Build the program for the kernel and copy it to `target/lbxdp.bpf.o`
+    BuildEbpf,
+    /// Build everything, then show lbxdp at work in network namespaces (root)
+    Demo(DemoArguments),
+    /// Run the tests, ring by ring, and count what passed, failed and was skipped
+    ///
+    /// Rings that need root are left out without it, and counted as skipped.
+    /// With CI set in the environment, a test skipped as root is a failure.
+    Test(Selection),
+    /// Check format, lints, the eBPF build without warnings, licences if cargo-deny is there
+    Lint,
+}
+
+/// What `setup` is to do.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Wanted {
+    /// Look again, instead of trusting what was found last time
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
+/// What the demo is given.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Leave the lab up and print commands to try
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Anything else for the demo itself
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// Which tests to run.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// The rings to run [default: all]
+    #[arg(value_name = "RING")]
+    pub(crate) rings: Vec<Ring>,
+    /// Show what passing tests print
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Part of the name of the tests to run, and options of libtest
+    #[arg(last = true, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+}
+
+/// A ring of tests: each needs more of the machine than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Ring {
+    /// Unit and property tests, and the fixture table in memory; needs nothing
+    Host,
+    /// The fixture table through the loaded program (BPF_PROG_TEST_RUN); needs root
+    Kernel,
+    /// Labs in network namespaces: real sockets, agents and tunnels; needs root
+    Netns,
+}
+
+impl Ring {
+    /// All rings, innermost first.
+    pub(crate) const ALL: [Self; 3] = [Self::Host, Self::Kernel, Self::Netns];
+
+    /// The name, as typed and as printed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Kernel => "kernel",
+            Self::Netns => "netns",
+        }
+    }
+
+    /// Whether the tests of this ring can do nothing without root.
+    pub(crate) fn needs_root(self) -> bool {
+        match self {
+            Self::Host => false,
+            Self::Kernel | Self::Netns => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rings_come_before_the_filter() {
+        let cli = Cli::try_parse_from(["cargo xtask", "test", "host", "kernel", "--", "maglev"])
+            .expect("rings, then a filter");
+        let Verb::Test(selection) = cli.verb else {
+            panic!("not the test verb");
+        };
+        assert_eq!(selection.rings, [Ring::Host, Ring::Kernel]);
+        assert_eq!(selection.filter, ["maglev"]);
+    }
+}

@@ -1,0 +1,46 @@
+//! Format, lints, the eBPF build without warnings, licences.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::ebpf::{self, Warnings};
+use crate::nested;
+use crate::progress::{self, yellow};
+use crate::workspace::Workspace;
+
+/// The verb `lint`.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    check(
+        workspace,
+        "Format",
+        nested::host_cargo().args(["fmt", "--all", "--check"]),
+    )?;
+    check(
+        workspace,
+        "Lints of the host's code",
+        nested::host_cargo()
+            .args(["clippy", "--workspace", "--all-targets"])
+            .args(["--", "--deny=warnings"]),
+    )?;
+    // No clippy-driver comes with the compiler of the eBPF build; its own
+    // warnings are what there is.
+    ebpf::build(workspace, Warnings::Denied).context("lint of the eBPF build")?;
+    if nested::find_in_path("cargo-deny").is_some() {
+        check(
+            workspace,
+            "Licences, advisories and sources of dependencies",
+            nested::host_cargo().args(["deny", "check"]),
+        )?;
+    } else {
+        println!(
+            "{} licences and advisories: cargo-deny is not installed",
+            yellow("left out:")
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(workspace: &Workspace, title: &str, command: &mut Command) -> Result<()> {
+    progress::run(title, command.current_dir(workspace.root())).map(|_| ())
+}

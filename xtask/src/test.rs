@@ -1,0 +1,102 @@
+//! Runs the tests, ring by ring.
+
+mod libtest;
+mod rings;
+mod summary;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::{Ring, Selection};
+use crate::ebpf::{self, Warnings};
+use crate::host::{self, Profile};
+use crate::progress::{bold, yellow};
+use crate::setup;
+use crate::test::rings::Targets;
+use crate::test::summary::{Summary, Verdict};
+use crate::workspace::Workspace;
+
+/// The verb `test`.
+///
+/// A skip is a failure as root with CI set: such a machine can run all.
+pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCode> {
+    let root = nix::unistd::geteuid().is_root();
+    let strict = root && is_set(env::var("CI").ok().as_deref());
+    let rings: Vec<Ring> = Ring::ALL
+        .into_iter()
+        .filter(|ring| selection.rings.is_empty() || selection.rings.contains(ring))
+        .collect();
+
+    let mut summary = Summary::default();
+    // What could not be made is named, and the tests that need it skip themselves.
+    let prepared = prepare(workspace, &rings, root);
+    let lbxdp = match prepared {
+        Ok(lbxdp) => lbxdp,
+        Err(error) if root => {
+            summary.fail(rings[0], "preparation", &format!("{error:#}"));
+            return Ok(finish(&summary, strict));
+        }
+        Err(error) => {
+            println!("{} {error:#}", yellow("going on without:"));
+            None
+        }
+    };
+
+    let targets = Targets::of(workspace)?;
+    for ring in rings {
+        println!("\n{}", bold(&format!("ring {}", ring.name())));
+        if ring.needs_root() && !root {
+            println!("left out: it needs root");
+            rings::leave_out(workspace, ring, &targets, selection, &mut summary)?;
+        } else {
+            rings::run(
+                workspace,
+                ring,
+                &targets,
+                selection,
+                lbxdp.as_deref(),
+                &mut summary,
+            )?;
+        }
+    }
+    Ok(finish(&summary, strict))
+}
+
+/// Builds what tests find ready-made: tools, the object, and the agent, whose
+/// path is returned if a ring needs it.
+fn prepare(workspace: &Workspace, rings: &[Ring], root: bool) -> Result<Option<PathBuf>> {
+    setup::tools()?;
+    ebpf::build(workspace, Warnings::Shown)?;
+    if root && rings.contains(&Ring::Netns) {
+        return host::build(workspace, "lbxdp-user", "lbxdp", Profile::Dev).map(Some);
+    }
+    Ok(None)
+}
+
+fn finish(summary: &Summary, strict: bool) -> ExitCode {
+    // The tally is the very last line that this program prints.
+    print!("{}", summary.report(strict));
+    match summary.verdict(strict) {
+        Verdict::Good => ExitCode::SUCCESS,
+        Verdict::Bad => ExitCode::FAILURE,
+    }
+}
+
+/// Whether a variable such as `CI` says yes.
+fn is_set(value: Option<&str>) -> bool {
+    value.is_some_and(|value| !matches!(value, "" | "0" | "false"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ci_is_set_unless_it_says_no() {
+        assert!(is_set(Some("true")) && is_set(Some("1")));
+        assert!(!is_set(None) && !is_set(Some("")) && !is_set(Some("false")));
+    }
+}
