@@ -4,3 +4,6 @@ pub mod cli;
 pub mod config;
 pub mod dataplane;
 pub mod vnet;
+pub mod health;
+#[forbid(unsafe_code)]
+pub mod steering;

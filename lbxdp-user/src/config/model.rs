@@ -173,7 +173,7 @@ pub struct TunnelCheck {
 }
 
 /// Schedule and thresholds of probes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Timing {
     /// Time between probes.
     pub interval: Duration,
@@ -199,7 +199,7 @@ pub struct Monitor {
 }
 
 /// Types of monitor.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum MonitorKind {
     /// A TCP connection is established.
     Tcp,
@@ -210,7 +210,7 @@ pub enum MonitorKind {
 }
 
 /// The request and what is expected of its answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct HttpCheck {
     /// Method.
     pub method: String,

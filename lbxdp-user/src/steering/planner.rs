@@ -1,0 +1,273 @@
+//! Health in, the content of a table out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lbxdp_ebpf::abi::{OriginIndex, Row};
+
+use super::pools::effective;
+use super::table::{Standby, vacant};
+use super::{
+    Base, Bases, Member, Policy, PoolState, Seed, TablePlan, TableSpec, Why, pool_state, rows,
+    weight_units,
+};
+use crate::config::model::Pool;
+use crate::health::Health;
+
+/// What a plan is made of besides the table's specification.
+pub struct World<'a> {
+    /// The configured pools.
+    pub pools: &'a BTreeMap<String, Pool>,
+    /// From the hash key.
+    pub seed: Seed,
+    /// Health of (pool, origin). Not asked where there is no monitor.
+    pub health: &'a dyn Fn(&str, &str) -> Health,
+    /// Slot of (pool, origin) in map `ORIGINS`. An origin without one takes no traffic.
+    pub slot: &'a dyn Fn(&str, &str) -> Option<OriginIndex>,
+}
+
+/// Decides what stands in a table. Its cost after a change of health is that of the rows of those
+/// that are down, as long as `bases` has what it had.
+#[must_use]
+pub fn plan(spec: &TableSpec, world: &World<'_>, bases: &mut Bases) -> TablePlan {
+    let planner = Planner {
+        spec,
+        world,
+        size: spec.size(world.pools),
+    };
+    let states = planner.states();
+    let serves = |pool: &str| states.get(pool).is_some_and(|state| state.serves());
+    let impaired = spec.default_pools().any(|pool| match states.get(pool) {
+        None | Some(PoolState::Healthy | PoolState::Disabled) => false,
+        Some(PoolState::Degraded | PoolState::Critical | PoolState::Unknown) => true,
+    });
+    let content = planner
+        .by_policy(serves, bases)
+        .or_else(|| planner.by_fallback(bases))
+        .unwrap_or_else(|| planner.by_nobody(bases));
+    let Content {
+        why,
+        serving,
+        rows,
+        standby,
+    } = content;
+    TablePlan {
+        size: planner.size,
+        rows,
+        why,
+        serving,
+        states,
+        impaired,
+        standby,
+    }
+}
+
+struct Planner<'a> {
+    spec: &'a TableSpec,
+    world: &'a World<'a>,
+    size: u32,
+}
+
+struct Content {
+    why: Why,
+    serving: Vec<String>,
+    rows: Option<Vec<Row>>,
+    standby: Option<Standby>,
+}
+
+impl Content {
+    fn served(why: Why, serving: Vec<String>, owners: &[OriginIndex]) -> Self {
+        Self {
+            why,
+            serving,
+            rows: Some(rows(owners)),
+            standby: None,
+        }
+    }
+}
+
+/// A member and its name.
+struct Named<'a> {
+    pool: &'a str,
+    origin: &'a str,
+    member: Member,
+}
+
+impl<'a> Planner<'a> {
+    fn states(&self) -> BTreeMap<String, PoolState> {
+        self.spec
+            .default_pools()
+            .chain(self.spec.fallback.as_deref())
+            .filter_map(|name| {
+                let pool = self.world.pools.get(name)?;
+                let health = |origin: &str| (self.world.health)(name, origin);
+                Some((name.to_owned(), pool_state(pool, health)))
+            })
+            .collect()
+    }
+
+    fn by_policy(&self, serves: impl Fn(&str) -> bool, bases: &mut Bases) -> Option<Content> {
+        match &self.spec.policy {
+            Policy::Off(pools) => pools.iter().enumerate().find_map(|(place, pool)| {
+                if !serves(pool) {
+                    return None;
+                }
+                let owners = self.owners(self.members(pool), bases, |named| self.is_up(named))?;
+                let why = if place == 0 {
+                    Why::Primary
+                } else {
+                    Why::Failover
+                };
+                Some(Content::served(why, vec![pool.clone()], &owners))
+            }),
+            Policy::Random(pools) => {
+                let up = |named: &Named<'_>| serves(named.pool) && self.is_up(named);
+                let owners = self.owners(self.union(pools), bases, up)?;
+                let serving = pools
+                    .iter()
+                    .filter(|(pool, weight)| **weight > 0 && serves(pool))
+                    .map(|(pool, _)| pool.clone());
+                Some(Content::served(Why::Random, serving.collect(), &owners))
+            }
+        }
+    }
+
+    /// The healthy origins of the fallback pool, or else all of them.
+    fn by_fallback(&self, bases: &mut Bases) -> Option<Content> {
+        let pool = self.spec.fallback.as_deref()?;
+        let owners = self
+            .owners(self.members(pool), bases, |named| self.is_up(named))
+            .or_else(|| self.owners(self.members(pool), bases, |_| true))?;
+        Some(Content::served(
+            Why::Fallback,
+            vec![pool.to_owned()],
+            &owners,
+        ))
+    }
+
+    fn by_nobody(&self, bases: &mut Bases) -> Content {
+        let (members, eligible) = match &self.spec.policy {
+            Policy::Off(pools) => {
+                let pools: Vec<_> = pools.iter().map(|pool| self.members(pool)).collect();
+                let eligible = slots(pools.iter().flatten());
+                let first = pools
+                    .into_iter()
+                    .find(|pool| pool.iter().any(|m| m.member.weight > 0));
+                (first.unwrap_or_default(), eligible)
+            }
+            Policy::Random(pools) => {
+                let union = self.union(pools);
+                let eligible = slots(&union);
+                (union, eligible)
+            }
+        };
+        match self.owners(members, bases, |_| true) {
+            Some(owners) => Content {
+                why: Why::LastKnown,
+                serving: Vec::new(),
+                rows: None,
+                standby: Some(Standby {
+                    eligible,
+                    rows: rows(&owners),
+                }),
+            },
+            None => Content {
+                why: Why::Vacant,
+                serving: Vec::new(),
+                rows: Some(vacant(self.size)),
+                standby: None,
+            },
+        }
+    }
+
+    fn owners(
+        &self,
+        members: Vec<Named<'_>>,
+        bases: &mut Bases,
+        up: impl Fn(&Named<'_>) -> bool,
+    ) -> Option<Vec<OriginIndex>> {
+        let live: BTreeSet<u64> = members
+            .iter()
+            .filter(|named| named.member.weight > 0 && up(named))
+            .map(|named| named.member.id)
+            .collect();
+        if live.is_empty() {
+            return None;
+        }
+        let members = members.into_iter().map(|named| named.member).collect();
+        let base: Arc<Base> = bases.get(members, self.size, self.world.seed);
+        base.repair(|member| live.contains(&member.id))
+    }
+
+    fn is_up(&self, named: &Named<'_>) -> bool {
+        let health = |origin: &str| (self.world.health)(named.pool, origin);
+        self.world
+            .pools
+            .get(named.pool)
+            .is_some_and(|pool| effective(pool, named.origin, health) == Health::Healthy)
+    }
+
+    /// The enabled origins of a pool by their weights; none if the pool is disabled.
+    fn members<'b>(&self, name: &'b str) -> Vec<Named<'b>>
+    where
+        'a: 'b,
+    {
+        let seed = self.world.seed;
+        let Some(pool) = self.world.pools.get(name).filter(|pool| pool.enabled) else {
+            return Vec::new();
+        };
+        pool.origins
+            .iter()
+            .filter(|(_, origin)| origin.enabled)
+            .filter_map(|(origin, configured)| {
+                let member = Member {
+                    id: seed.member(name, origin),
+                    pool: seed.pool(name),
+                    weight: weight_units(configured.weight),
+                    origin: (self.world.slot)(name, origin)?,
+                };
+                Some(Named {
+                    pool: name,
+                    origin,
+                    member,
+                })
+            })
+            .collect()
+    }
+
+    /// The members of several pools, each by its pool's weight times its share in its pool.
+    fn union(&self, pools: &'a BTreeMap<String, u32>) -> Vec<Named<'a>> {
+        let mut union = Vec::new();
+        for (pool, pool_weight) in pools {
+            let mut members = self.members(pool);
+            let total: u64 = members.iter().map(|m| u64::from(m.member.weight)).sum();
+            for Member { weight, .. } in members.iter_mut().map(|m| &mut m.member) {
+                *weight = part(*pool_weight, *weight, total);
+            }
+            union.append(&mut members);
+        }
+        union
+    }
+}
+
+/// `pool_weight * weight / total` in units that keep small shares apart; what is not zero is at
+/// least one.
+fn part(pool_weight: u32, weight: u32, total: u64) -> u32 {
+    const UNITS: u64 = 1 << 16;
+    if pool_weight == 0 || weight == 0 {
+        return 0;
+    }
+    let part = u64::from(pool_weight) * u64::from(weight) * UNITS / total;
+    u32::try_from(part).unwrap_or(u32::MAX).max(1)
+}
+
+fn slots<'a, 'b: 'a>(members: impl IntoIterator<Item = &'a Named<'b>>) -> BTreeSet<OriginIndex> {
+    members
+        .into_iter()
+        .filter(|named| named.member.weight > 0)
+        .map(|named| named.member.origin)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

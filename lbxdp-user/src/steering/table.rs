@@ -1,0 +1,228 @@
+//! What stands in the table of a load balancer, and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lbxdp_ebpf::abi::{OriginIndex, Row};
+
+use super::{PoolState, table_size, weight_units};
+use crate::config::model::{LoadBalancer, Pool, Steering};
+
+/// What decides the content of a table. Load balancers with equal ones share a table.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TableSpec {
+    /// Steering among the default pools.
+    pub policy: Policy,
+    /// Pool of last resort.
+    pub fallback: Option<String>,
+}
+
+/// Steering among the default pools.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Policy {
+    /// The first that is able to serve, in this order.
+    Off(Vec<String>),
+    /// All that are able to serve, by weight in ten-thousandths.
+    Random(BTreeMap<String, u32>),
+}
+
+impl TableSpec {
+    /// The table of a load balancer.
+    #[must_use]
+    pub fn new(balancer: &LoadBalancer) -> Self {
+        let policy = match &balancer.steering {
+            Steering::Off => Policy::Off(balancer.default_pools.clone()),
+            Steering::Random {
+                default_weight,
+                pool_weights,
+            } => {
+                let weighted = balancer.default_pools.iter().map(|pool| {
+                    let weight = pool_weights.get(pool).unwrap_or(default_weight);
+                    (pool.clone(), weight_units(*weight))
+                });
+                Policy::Random(weighted.collect())
+            }
+        };
+        Self {
+            policy,
+            fallback: balancer.fallback_pool.clone(),
+        }
+    }
+
+    /// The default pools, in the order of the policy.
+    pub fn default_pools(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match &self.policy {
+            Policy::Off(pools) => Box::new(pools.iter().map(String::as_str)),
+            Policy::Random(pools) => Box::new(pools.keys().map(String::as_str)),
+        }
+    }
+
+    /// The number of rows: the same whatever pool serves and whatever is disabled or drained, so
+    /// that no such change moves a flow that it need not.
+    #[must_use]
+    pub fn size(&self, pools: &BTreeMap<String, Pool>) -> u32 {
+        let members = |pool: &str| pools.get(pool).map_or(0, |pool| pool.origins.len());
+        let defaults = self.default_pools().map(members);
+        let defaults = match &self.policy {
+            Policy::Off(_) => defaults.max().unwrap_or(0),
+            Policy::Random(_) => defaults.sum(),
+        };
+        table_size(defaults.max(self.fallback.as_deref().map_or(0, members)))
+    }
+}
+
+/// What is to stand in a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TablePlan {
+    /// The number of rows, a prime.
+    pub size: u32,
+    /// The rows; `None` leaves those in force that are published: see [`Self::last_known`].
+    pub rows: Option<Vec<Row>>,
+    /// Why these pools.
+    pub why: Why,
+    /// The pools that serve, in the order of the policy.
+    pub serving: Vec<String>,
+    /// The state of each pool of the table.
+    pub states: BTreeMap<String, PoolState>,
+    /// Whether `states` has a default pool that is enabled and not healthy.
+    pub(super) impaired: bool,
+    pub(super) standby: Option<Standby>,
+}
+
+/// What takes the place of last known owners that are no longer configured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Standby {
+    pub(super) eligible: BTreeSet<OriginIndex>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// Why a table holds what it holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Why {
+    /// The first of the default pools serves.
+    Primary,
+    /// One before it is not able to serve.
+    Failover,
+    /// All default pools that are able to serve do, by weight.
+    Random,
+    /// No default pool is able to serve.
+    Fallback,
+    /// Neither, and there is no fallback pool: what was last known to be right stays.
+    LastKnown,
+    /// By configuration nobody may serve: everything is disabled or has no weight.
+    Vacant,
+}
+
+impl Why {
+    /// The name in output and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.text().0
+    }
+
+    /// What it means.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        self.text().1
+    }
+
+    const fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Primary => ("primary", "the first default pool serves"),
+            Self::Failover => (
+                "failover",
+                "the pools before this one are not able to serve",
+            ),
+            Self::Random => (
+                "random",
+                "the default pools that are able to serve share the traffic by weight",
+            ),
+            Self::Fallback => (
+                "fallback",
+                "no default pool is able to serve, so the fallback pool does, whatever its health",
+            ),
+            Self::LastKnown => (
+                "last_known",
+                "no pool is able to serve and there is no fallback pool, so the last known owners stay",
+            ),
+            Self::Vacant => (
+                "vacant",
+                "all origins are disabled or have weight 0, so nobody may serve",
+            ),
+        }
+    }
+}
+
+/// The state of a load balancer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BalancerState {
+    /// All its enabled default pools are healthy.
+    Healthy,
+    /// Some are not, but one is able to serve.
+    Degraded,
+    /// None is able to serve.
+    Critical,
+}
+
+impl BalancerState {
+    /// The name in output and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl TablePlan {
+    /// The state of the load balancers that have this table.
+    #[must_use]
+    pub const fn state(&self) -> BalancerState {
+        match self.why {
+            Why::Primary | Why::Failover | Why::Random if self.impaired => BalancerState::Degraded,
+            Why::Primary | Why::Failover | Why::Random => BalancerState::Healthy,
+            Why::Fallback | Why::LastKnown | Why::Vacant => BalancerState::Critical,
+        }
+    }
+
+    /// The rows to publish where `published` stands, or `None` if nothing is to be written.
+    ///
+    /// With nobody able to serve, published owners stay as long as configuration lets them serve;
+    /// the rows of others (removed, disabled or drained since) go to those that it lets. Rows
+    /// that were vacant stay so: an origin that was never known to be healthy is not up.
+    /// Nothing published is published as vacant.
+    #[must_use]
+    pub fn settle(&self, published: Option<&[Row]>) -> Option<Vec<Row>> {
+        let settled = match (&self.rows, &self.standby, published) {
+            (Some(rows), _, _) => rows.clone(),
+            (None, Some(standby), Some(published)) => standby.settle(published),
+            (None, _, None) | (None, None, Some(_)) => vacant(self.size),
+        };
+        (published != Some(&settled)).then_some(settled)
+    }
+}
+
+impl Standby {
+    fn settle(&self, published: &[Row]) -> Vec<Row> {
+        if published.iter().all(|row| *row == Row::VACANT) {
+            return vacant(self.rows.len() as u32);
+        }
+        if published.len() != self.rows.len() {
+            return self.rows.clone();
+        }
+        published
+            .iter()
+            .zip(&self.rows)
+            .map(|(last, standby)| {
+                let stays = *last == Row::VACANT || self.eligible.contains(&last.current);
+                if stays { *last } else { *standby }
+            })
+            .collect()
+    }
+}
+
+/// Rows that nobody owns.
+pub(super) fn vacant(size: u32) -> Vec<Row> {
+    vec![Row::VACANT; size as usize]
+}
