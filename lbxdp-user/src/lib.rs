@@ -3,7 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod dataplane;
-pub mod vnet;
 pub mod health;
 #[forbid(unsafe_code)]
 pub mod steering;
+pub mod vnet;
