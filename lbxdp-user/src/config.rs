@@ -54,22 +54,8 @@ pub fn load(path: &Path) -> Result<Loaded, Invalid> {
             "TOML is UTF-8: save the file in that encoding",
         )
     })?;
-    let mut loaded = parse(&text, path)?;
     let open = fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0);
-    if open
-        && text.lines().any(|line| {
-            line.trim_start().starts_with("hash_key ") || line.trim_start().starts_with("hash_key=")
-        })
-    {
-        loaded.warnings.push(Problem {
-            path: "node.hash_key".into(),
-            line: None,
-            column: None,
-            problem: "everybody on this machine can read the file that holds the hash key".into(),
-            hint: format!("`chmod o-r {name}`, or keep the key in a file of its own and name it in `hash_key_file`"),
-        });
-    }
-    Ok(loaded)
+    examine(&text, path, open)
 }
 
 /// Validates the text of a configuration.
@@ -80,9 +66,24 @@ pub fn load(path: &Path) -> Result<Loaded, Invalid> {
 /// # Errors
 /// With all that is wrong.
 pub fn parse(text: &str, origin: &Path) -> Result<Loaded, Invalid> {
+    examine(text, origin, false)
+}
+
+/// Judges a text; `open` says that everybody on the machine can read the file that it is from.
+fn examine(text: &str, origin: &Path, open: bool) -> Result<Loaded, Invalid> {
     let mut report = Report::new(text);
     let config = File::read(text, &mut report)
         .map(|file| validate::validate(&file, origin.parent(), &mut report));
+    if open && report.knows("node.hash_key") {
+        report.warn(
+            "node.hash_key",
+            "everybody on this machine can read the file that holds the hash key",
+            format!(
+                "`chmod o-r {}`, or keep the key in a file of its own and name it in `hash_key_file`",
+                origin.display()
+            ),
+        );
+    }
     let (errors, warnings) = report.finish();
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),

@@ -155,3 +155,81 @@ fn print(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(path: &Path, json: bool) -> (String, ExitCode) {
+        let args = CheckArgs {
+            config: path.to_owned(),
+            json,
+        };
+        let mut out = Vec::new();
+        let code = run(&args, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), code)
+    }
+
+    fn written(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn every_example_file_is_valid() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                let (out, code) = checked(&path, false);
+                assert_eq!(code, ExitCode::SUCCESS, "{out}");
+                count += 1;
+            }
+        }
+        assert!(count >= 3);
+    }
+
+    #[test]
+    fn a_valid_file_is_summarised() {
+        let file = written(include_str!("../../examples/vnets.toml"));
+        let (out, code) = checked(file.path(), false);
+        assert_eq!(code, ExitCode::SUCCESS);
+        let summary =
+            "valid: 2 load balancers, 2 listeners, 3 pools, 4 origins, 2 vnets, 2 tunnels\n";
+        assert!(out.ends_with(summary), "{out}");
+        let (out, _) = checked(file.path(), true);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (&json["ok"], &json["summary"]["origins"]),
+            (&true.into(), &4.into())
+        );
+    }
+
+    #[test]
+    fn a_wrong_file_is_answered_with_its_errors() {
+        let file = written("[node]\ninterface = []\n");
+        let (out, code) = checked(file.path(), false);
+        assert_eq!(code, ExitCode::from(1));
+        assert!(
+            out.contains("3 errors") && out.contains("did you mean `interfaces`?"),
+            "{out}"
+        );
+        let (out, code) = checked(file.path(), true);
+        assert_eq!(code, ExitCode::from(1));
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["ok"], false);
+        assert_eq!(json["errors"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_missing_file_has_a_status_of_its_own() {
+        let (out, code) = checked(Path::new("/nonexistent.toml"), false);
+        assert_eq!(code, ExitCode::from(2));
+        assert!(out.contains("cannot be read"), "{out}");
+    }
+}

@@ -4,11 +4,11 @@
 
 mod choice;
 mod read;
+mod reference;
 mod unsupported;
 mod value;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,12 +19,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::model::{Protocol, XdpMode};
 use super::report::Report;
-use read::{Section, section};
+use read::section;
 
 pub(super) use choice::{
     DsrName, EncapsulationName, ForwardingName, MonitorName, SourceName, SteeringName,
 };
 pub(super) use read::Field;
+pub use reference::reference;
 pub(super) use value::{Codes, HeaderValues, Mac, Secret};
 
 section! {
@@ -44,7 +45,7 @@ section! {
 }
 
 section! {
-    /// This node. All but `hash_key` may differ from node to node.
+    /// This node. All of this table but the hash key may differ from node to node.
     Node ("node") {
         /// Interfaces that packets arrive on; the program is attached to each. Required.
         interfaces: Vec<String>,
@@ -94,7 +95,7 @@ section! {
         local: IpAddr,
         /// Network identifier of `vxlan` and `geneve`, 24 bits. Required for those, not allowed for others.
         vni: u32,
-        /// Key of `gre`, in both directions. Default: none.
+        /// Key of `gre`, in both directions, not 0. Default: none.
         key: u32,
         /// UDP destination port of `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
@@ -190,7 +191,7 @@ section! {
         encapsulation: DsrName,
         /// Network identifier, with `vxlan` and `geneve`, 24 bits. Required for those.
         vni: u32,
-        /// Key, with `gre`. Default: none.
+        /// Key, with `gre`, not 0. Default: none.
         key: u32,
         /// UDP destination port, with `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
@@ -285,63 +286,3 @@ impl File {
         <Self as read::Value>::read(&value, "", report)
     }
 }
-
-/// The reference of all keys, as Markdown.
-#[must_use]
-pub fn reference() -> String {
-    let mut text = String::from(INTRODUCTION);
-    describe::<File>(&mut text);
-    describe::<Node>(&mut text);
-    describe::<Vnet>(&mut text);
-    describe::<Tunnel>(&mut text);
-    text.push_str(MTU);
-    describe::<HealthCheck>(&mut text);
-    describe::<Monitor>(&mut text);
-    describe::<Pool>(&mut text);
-    describe::<Origin>(&mut text);
-    describe::<LoadBalancer>(&mut text);
-    describe::<Listener>(&mut text);
-    describe::<RandomSteering>(&mut text);
-    text
-}
-
-fn describe<S: Section>(text: &mut String) {
-    let title = if S::HEADER.is_empty() {
-        "The file"
-    } else {
-        S::HEADER
-    };
-    let _ = write!(
-        text,
-        "\n## {title}\n\n{}\n\n| key | value | meaning |\n|---|---|---|\n",
-        S::ABOUT.trim()
-    );
-    for key in S::keys() {
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {} |",
-            key.name,
-            key.form,
-            key.about.trim()
-        );
-    }
-}
-
-const INTRODUCTION: &str = "\
-# Configuration reference
-
-Made from the declarations in `lbxdp-user/src/config/file.rs`; a test keeps it so. `lbxdp check
---config FILE` says all that is wrong with a file, with line and key. Examples that work are in
-`lbxdp-user/examples`.
-";
-
-const MTU: &str = "
-Default `mtu`, for a path of 1500 bytes:
-
-| kind | over IPv4 | over IPv6 |
-|---|---|---|
-| `ipip` | 1480 | 1460 |
-| `gre` | 1476 (with key 1472) | 1456 (with key 1452) |
-| `gue` | 1468 | 1448 |
-| `vxlan`, `geneve` | 1450 | 1430 |
-";

@@ -28,6 +28,11 @@ impl<'t> Report<'t> {
         self.places.insert(path.to_owned(), offset);
     }
 
+    /// Whether a key at `path` was written.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        self.places.contains_key(path)
+    }
+
     pub(super) fn error(
         &mut self,
         path: impl Into<String>,

@@ -27,7 +27,7 @@ pub(super) fn tunnel_kind(
     let path = numbers.path;
     let kind = name.as_str();
     forbid(
-        !has_vni && !numbers.vni.is_absent(),
+        !has_vni && numbers.vni.given().is_some(),
         path,
         "vni",
         kind,
@@ -35,7 +35,7 @@ pub(super) fn tunnel_kind(
         report,
     );
     forbid(
-        !has_key && !numbers.key.is_absent(),
+        !has_key && numbers.key.given().is_some(),
         path,
         "key",
         kind,
@@ -43,7 +43,7 @@ pub(super) fn tunnel_kind(
         report,
     );
     forbid(
-        !has_port && !numbers.port.is_absent(),
+        !has_port && numbers.port.given().is_some(),
         path,
         "port",
         kind,
@@ -55,6 +55,13 @@ pub(super) fn tunnel_kind(
     } else {
         0
     };
+    if has_key && numbers.key.given() == Some(&0) {
+        report.error(
+            format!("{path}.key"),
+            "0 stands for no key",
+            "write another, or leave it out",
+        );
+    }
     if has_port && numbers.port.given() == Some(&0) {
         report.error(
             format!("{path}.port"),
@@ -99,16 +106,23 @@ pub(super) fn dsr(
 pub(super) fn forbid_all(numbers: &Numbers<'_>, kind: &str, report: &mut Report<'_>) {
     let path = numbers.path;
     forbid(
-        !numbers.vni.is_absent(),
+        numbers.vni.given().is_some(),
         path,
         "vni",
         kind,
         "`vxlan` and `geneve`",
         report,
     );
-    forbid(!numbers.key.is_absent(), path, "key", kind, "`gre`", report);
     forbid(
-        !numbers.port.is_absent(),
+        numbers.key.given().is_some(),
+        path,
+        "key",
+        kind,
+        "`gre`",
+        report,
+    );
+    forbid(
+        numbers.port.given().is_some(),
         path,
         "port",
         kind,

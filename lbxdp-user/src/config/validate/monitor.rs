@@ -72,14 +72,14 @@ fn monitor(written: &file::Monitor, report: &mut Report<'_>) -> Monitor {
 
 fn forbid_http(written: &file::Monitor, report: &mut Report<'_>) {
     let keys = [
-        ("method", written.method.is_absent()),
-        ("path", written.path_and_query.is_absent()),
-        ("header", written.header.is_absent()),
-        ("expected_codes", written.expected_codes.is_absent()),
-        ("expected_body", written.expected_body.is_absent()),
+        ("method", written.method.given().is_some()),
+        ("path", written.path_and_query.given().is_some()),
+        ("header", written.header.given().is_some()),
+        ("expected_codes", written.expected_codes.given().is_some()),
+        ("expected_body", written.expected_body.given().is_some()),
     ];
-    for (key, absent) in keys {
-        if !absent {
+    for (key, there) in keys {
+        if there {
             report.error(
                 format!("{}.{key}", written.path),
                 format!("`{key}` has a meaning for type = \"http\" only"),

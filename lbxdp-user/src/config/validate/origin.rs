@@ -1,6 +1,7 @@
 //! Tables `pool.origin`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::address::{check_usable, private_range};
 use super::name::{self, LOCAL};
@@ -11,7 +12,7 @@ use crate::config::report::Report;
 pub(super) fn origins(
     written: &Field<Vec<file::Origin>>,
     pool: &str,
-    forwarding: Forwarding,
+    forwarding: Option<Forwarding>,
     vnets: &BTreeMap<String, Vnet>,
     report: &mut Report<'_>,
 ) -> BTreeMap<String, Origin> {
@@ -22,24 +23,22 @@ pub(super) fn origins(
             "add a table `[[pool.origin]]`, or remove the pool",
         );
     }
-    let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
+    let mut origins = BTreeMap::new();
+    let mut places: BTreeMap<(IpAddr, u16, Option<String>), String> = BTreeMap::new();
     for written in written.elements() {
         let name = name::check(&written.name, &written.path, "origin of this pool", report);
         let Some(origin) = self::origin(written, forwarding, vnets, report) else {
             continue;
         };
-        let same = origins.iter().find(|(_, other)| {
-            other.address == origin.address
-                && other.port == origin.port
-                && other.virtual_network == origin.virtual_network
-        });
-        if let Some((other, _)) = same {
+        let place = (origin.address, origin.port, origin.virtual_network.clone());
+        if let Some(other) = places.get(&place) {
             report.error(
                 format!("{}.address", written.path),
                 format!("origins {other:?} and {name:?} are the same: same vnet, address and port"),
                 "remove one of them; a greater share is a greater `weight`",
             );
         }
+        places.insert(place, name.clone());
         origins.insert(name, origin);
     }
     origins
@@ -47,7 +46,7 @@ pub(super) fn origins(
 
 fn origin(
     written: &file::Origin,
-    forwarding: Forwarding,
+    forwarding: Option<Forwarding>,
     vnets: &BTreeMap<String, Vnet>,
     report: &mut Report<'_>,
 ) -> Option<Origin> {
@@ -61,7 +60,9 @@ fn origin(
         );
     }
     let virtual_network = name::virtual_network(&written.virtual_network, vnets, path, report);
-    check_dsr(written, forwarding, virtual_network.as_deref(), report);
+    if let Some(forwarding) = forwarding {
+        check_dsr(written, forwarding, virtual_network.as_deref(), report);
+    }
     let hint = "write the origin's address in its vnet";
     let address = *written.address.required(path, "address", hint, report)?;
     let at = format!("{path}.address");
@@ -124,7 +125,7 @@ fn check_dsr(
             "write the MAC address of the origin's own {kind} device: the packet is in an Ethernet frame for it"
         );
         written.inner_mac.required(path, "inner_mac", &hint, report);
-    } else if !written.inner_mac.is_absent() {
+    } else if written.inner_mac.given().is_some() {
         report.error(
             format!("{path}.inner_mac"),
             "`inner_mac` has a meaning for forwarding = \"dsr\" with vxlan or geneve only",

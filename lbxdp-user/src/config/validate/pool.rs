@@ -51,12 +51,13 @@ fn pool(
         enabled: written.enabled.or(true),
         minimum_origins: minimum_origins(written, &origins, report),
         monitor,
-        forwarding,
+        forwarding: forwarding.unwrap_or(Forwarding::NatPreserve),
         origins,
     }
 }
 
-fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Forwarding {
+/// `None` when it is not known, which has been reported.
+fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Option<Forwarding> {
     let path = &written.path;
     let numbers = Numbers {
         path,
@@ -64,12 +65,14 @@ fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Forwarding {
         key: &written.key,
         port: &written.port,
     };
-    if matches!(written.forwarding, Field::Wrong) {
-        return Forwarding::NatPreserve;
-    }
-    match written.forwarding.or(ForwardingName::Nat) {
+    let name = match written.forwarding {
+        Field::Absent => ForwardingName::Nat,
+        Field::Wrong => return None,
+        Field::Given(name) => name,
+    };
+    match name {
         ForwardingName::Nat => {
-            if !written.encapsulation.is_absent() {
+            if written.encapsulation.given().is_some() {
                 report.error(
                     format!("{path}.encapsulation"),
                     "forwarding = \"nat\" has no `encapsulation`: the tunnel of the origin's vnet decides",
@@ -78,10 +81,10 @@ fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Forwarding {
             } else {
                 forbid_all(&numbers, "forwarding = \"nat\"", report);
             }
-            Forwarding::NatPreserve
+            Some(Forwarding::NatPreserve)
         }
         ForwardingName::Dsr => {
-            if !written.source.is_absent() && !report.faulty(&format!("{path}.source")) {
+            if written.source.given().is_some() {
                 report.error(
                     format!("{path}.source"),
                     "forwarding = \"dsr\" has no `source`: the packet of the client is not changed",
@@ -89,17 +92,17 @@ fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Forwarding {
                 );
             }
             let hint = "write `ipip`, `gre`, `gue`, `vxlan`, `geneve` or `l2`";
-            let encapsulation = written
-                .encapsulation
-                .required(path, "encapsulation", hint, report);
-            Forwarding::Dsr(match encapsulation {
-                Some(DsrName::Encapsulated(name)) => dsr(*name, &numbers, report),
-                Some(DsrName::L2) => {
+            let encapsulation =
+                written
+                    .encapsulation
+                    .required(path, "encapsulation", hint, report)?;
+            Some(Forwarding::Dsr(match encapsulation {
+                DsrName::Encapsulated(name) => dsr(*name, &numbers, report),
+                DsrName::L2 => {
                     forbid_all(&numbers, "l2", report);
                     DsrEncapsulation::L2
                 }
-                None => DsrEncapsulation::L2,
-            })
+            }))
         }
     }
 }
@@ -143,7 +146,7 @@ fn check_probe_port(
         MonitorKind::IcmpPing => return,
         MonitorKind::Tcp | MonitorKind::Http(_) => {}
     }
-    if monitor.port != 0 {
+    if monitor.port != 0 || report.faulty(&format!("monitor[{name}]")) {
         return;
     }
     let without = origins

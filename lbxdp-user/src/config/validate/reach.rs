@@ -69,7 +69,10 @@ fn check_tunnel(
     let Some(vnet) = config.vnets.get(name) else {
         return;
     };
-    if vnet.tunnel_to(origin.address).is_some() || report.faulty(&format!("vnet[{name}]")) {
+    // Tunnels that are faulty, or whose `local` would be a faulty address of the node, are missing
+    // from the model.
+    let incomplete = report.faulty(&format!("vnet[{name}]")) || report.faulty("node.addresses");
+    if incomplete || vnet.tunnel_to(origin.address).is_some() {
         return;
     }
     let routes: Vec<String> = vnet

@@ -71,12 +71,20 @@ fn offers(config: &Config) -> Vec<Offer<'_>> {
         .collect()
 }
 
-/// The pools of a load balancer that exist, each once.
-fn pools<'c>(config: &'c Config, balancer: &'c LoadBalancer) -> BTreeMap<&'c str, &'c Pool> {
+/// The pools of a load balancer that exist and say how they forward, each once.
+fn pools<'c>(
+    config: &'c Config,
+    balancer: &'c LoadBalancer,
+    report: &Report<'_>,
+) -> BTreeMap<&'c str, &'c Pool> {
     balancer
         .default_pools
         .iter()
         .chain(&balancer.fallback_pool)
+        .filter(|name| {
+            !report.faulty(&format!("pool[{name}].forwarding"))
+                && !report.faulty(&format!("pool[{name}].encapsulation"))
+        })
         .filter_map(|name| Some((name.as_str(), config.pools.get(name)?)))
         .collect()
 }
@@ -131,7 +139,7 @@ fn check_pools(config: &Config, report: &mut Report<'_>) {
         .iter()
         .filter(|(_, balancer)| balancer.enabled)
     {
-        for (pool_name, pool) in pools(config, balancer) {
+        for (pool_name, pool) in pools(config, balancer, report) {
             match pool.forwarding {
                 Forwarding::NatPreserve => check_families(name, balancer, pool_name, pool, report),
                 Forwarding::Dsr(_) => check_dsr(name, balancer, pool_name, pool, report),
@@ -211,7 +219,7 @@ struct ReplySource<'c> {
 fn check_way_back(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>) {
     let mut ways: BTreeMap<ReplySource<'_>, (&Offer<'_>, &str, &str)> = BTreeMap::new();
     for offer in offers {
-        for (pool_name, pool) in pools(config, offer.balancer) {
+        for (pool_name, pool) in pools(config, offer.balancer, report) {
             if pool.forwarding != Forwarding::NatPreserve || !pool.enabled {
                 continue;
             }

@@ -1,29 +1,25 @@
 //! Tables `vnet.tunnel`: each by itself.
 
+mod health;
+mod inside;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
-use super::address::{alike, check_one_of_each, check_usable, family};
+use self::health::health_check;
+use self::inside::{addresses_and_peers, check_gateways, routes};
+use super::address::{alike, check_usable, family};
 use super::encapsulation::{Numbers, carries_ethernet, kind_name, overhead, tunnel_kind};
+use super::name;
 use super::vnet::fnv1a;
-use super::{name, timing};
 use crate::config::file::{self, Field};
-use crate::config::model::{Node, Timing, Tunnel, TunnelCheck};
+use crate::config::model::{Node, Tunnel};
 use crate::config::report::Report;
 
 /// What a path is taken to carry when `mtu` is not configured.
 const PATH_MTU: u16 = 1500;
-
-const DEFAULT_CHECK: Timing = Timing {
-    interval: Duration::from_secs(1),
-    timeout: Duration::from_millis(500),
-    retries: 1,
-    consecutive_up: 2,
-    consecutive_down: 2,
-};
 
 pub(super) fn tunnels(
     vnet_name: &str,
@@ -103,7 +99,7 @@ fn tunnel(
         .copied()
         .filter(|&remote| check_usable(remote, &format!("{path}.remote"), report));
     let local = remote.and_then(|remote| local(written, remote, node, report));
-    let (addresses, peers) = inside(written, report);
+    let (addresses, peers) = addresses_and_peers(written, report);
     let ttl = written.ttl.or(64);
     let ttl = u8::try_from(ttl)
         .ok()
@@ -205,151 +201,6 @@ fn local(
     local
 }
 
-/// `addresses` and `peers`.
-fn inside(written: &file::Tunnel, report: &mut Report<'_>) -> (Vec<IpNet>, Vec<IpAddr>) {
-    let path = format!("{}.addresses", written.path);
-    let hint = "write the node's own address inside the tunnel, as in [\"10.255.0.1/30\"]";
-    let addresses = written
-        .addresses
-        .required(&written.path, "addresses", hint, report)
-        .cloned();
-    if addresses.as_ref().is_some_and(Vec::is_empty) {
-        report.error(&path, "the node has no address inside the tunnel", hint);
-    }
-    let known = addresses.is_some();
-    let addresses = addresses.unwrap_or_default();
-    for (index, net) in addresses.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        check_usable(net.addr(), &path, report);
-        if net.prefix_len() < net.max_prefix_len() - 1 && net.addr() == net.network() {
-            report.error(
-                &path,
-                format!("{net} is a network, not an address in it"),
-                "write the node's own address, as in \"10.255.0.1/30\"",
-            );
-        }
-    }
-    let own: Vec<IpAddr> = addresses.iter().map(IpNet::addr).collect();
-    check_one_of_each(&own, &path, report);
-
-    let peers = written.peers.elements().to_vec();
-    let path = format!("{}.peers", written.path);
-    check_one_of_each(&peers, &path, report);
-    for (index, &peer) in peers.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        check_usable(peer, &path, report);
-        if own.contains(&peer) {
-            report.error(
-                path,
-                format!("{peer} is the node's own address"),
-                "write the far end's address inside the tunnel",
-            );
-        } else if known && !addresses.iter().any(|net| net.contains(&peer)) {
-            report.error(
-                path,
-                format!(
-                    "{peer} is in none of the prefixes of `addresses`, so it cannot be the gateway"
-                ),
-                "write the far end's address, and a prefix length in `addresses` that covers it",
-            );
-        }
-    }
-    (addresses, peers)
-}
-
-fn routes(
-    written: &file::Tunnel,
-    addresses: &[IpNet],
-    peers: &[IpAddr],
-    alone: bool,
-    report: &mut Report<'_>,
-) -> Vec<IpNet> {
-    let path = format!("{}.routes", written.path);
-    if written.routes.is_absent() {
-        if !alone {
-            report.error(
-                path,
-                "`routes` is missing, and the vnet has other tunnels",
-                "write the prefixes behind this tunnel, as in [\"10.0.0.0/8\"]",
-            );
-            return Vec::new();
-        }
-        let own: Vec<IpAddr> = addresses.iter().map(IpNet::addr).collect();
-        let far = if peers.is_empty() { &own } else { peers };
-        let mut routes: Vec<IpNet> = far
-            .iter()
-            .map(|address| match address {
-                IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
-                IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
-            })
-            .collect();
-        routes.sort_unstable();
-        return routes;
-    }
-    let routes = written.routes.elements();
-    for (index, route) in routes.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        if route.addr() != route.network() {
-            report.error(
-                &path,
-                format!("{route} has bits set beyond its length"),
-                format!("write \"{}\"", route.trunc()),
-            );
-        }
-        if routes.iter().take(index).any(|other| other == route) {
-            report.error(
-                &path,
-                format!("{route} is there twice"),
-                "remove one of them",
-            );
-        }
-        if !addresses.is_empty() && !addresses.iter().any(|net| alike(net.addr(), route.addr())) {
-            let version = family(route.addr());
-            report.error(
-                &path,
-                format!(
-                    "{route} is {version}, but the node has no {version} address inside the tunnel"
-                ),
-                format!("add one to `addresses`, or remove the {version} routes"),
-            );
-        }
-    }
-    routes.to_vec()
-}
-
-/// Over Ethernet a packet is sent to the MAC address of a gateway, so there must be one.
-fn check_gateways(
-    written: &file::Tunnel,
-    kind: &str,
-    routes: &[IpNet],
-    peers: &[IpAddr],
-    report: &mut Report<'_>,
-) {
-    if matches!(written.peers, Field::Wrong) {
-        return;
-    }
-    let path = format!("{}.peers", written.path);
-    if peers.is_empty() {
-        report.error(
-            path,
-            format!("{kind} carries Ethernet: without a peer there is no gateway to send to"),
-            "write the far end's address inside the tunnel, as in [\"10.255.0.2\"]",
-        );
-        return;
-    }
-    let orphan = routes
-        .iter()
-        .find(|route| !peers.iter().any(|&peer| alike(peer, route.addr())));
-    if let Some(route) = orphan {
-        let version = family(route.addr());
-        report.error(
-            path,
-            format!("{kind} carries Ethernet, and route {route} has no {version} peer as its gateway"),
-            format!("add the far end's {version} address inside the tunnel, or remove the {version} routes"),
-        );
-    }
-}
-
 fn mtu(written: &file::Tunnel, default: u16, addresses: &[IpNet], report: &mut Report<'_>) -> u16 {
     let mtu = written.mtu.or(default);
     // RFC 8200, section 5, asks for 1280.
@@ -367,72 +218,6 @@ fn mtu(written: &file::Tunnel, default: u16, addresses: &[IpNet], report: &mut R
         );
     }
     mtu
-}
-
-fn health_check(
-    written: &file::Tunnel,
-    addresses: &[IpNet],
-    peers: &[IpAddr],
-    routes: &[IpNet],
-    report: &mut Report<'_>,
-) -> Option<TunnelCheck> {
-    let path = format!("{}.health_check", written.path);
-    let keys = match &written.health_check {
-        Field::Given(keys) => Some(keys),
-        Field::Absent => None,
-        Field::Wrong => return None,
-    };
-    let timing = match keys {
-        None => DEFAULT_CHECK,
-        Some(keys) => {
-            let written = timing::Written {
-                path: &path,
-                interval: &keys.interval,
-                timeout: &keys.timeout,
-                retries: &keys.retries,
-                consecutive_up: &keys.consecutive_up,
-                consecutive_down: &keys.consecutive_down,
-            };
-            timing::timing(&written, DEFAULT_CHECK, report)
-        }
-    };
-    if keys.is_some_and(|keys| !keys.enabled.or(true)) {
-        return None;
-    }
-    if let Some(&target) = keys.and_then(|keys| keys.target.given()) {
-        let path = format!("{path}.target");
-        check_usable(target, &path, report);
-        if addresses.iter().any(|net| net.addr() == target) {
-            report.error(
-                path,
-                format!("{target} is the node's own address"),
-                "write an address at the far end",
-            );
-        } else if !addresses
-            .iter()
-            .chain(routes)
-            .any(|net| net.contains(&target))
-        {
-            report.error(
-                path,
-                format!("{target} is not behind this tunnel"),
-                "write an address at the far end, or leave it out: it is the first of `peers`",
-            );
-        }
-        return Some(TunnelCheck { target, timing });
-    }
-    let target = peers.first().copied();
-    if target.is_none()
-        && !matches!(written.peers, Field::Wrong)
-        && keys.is_none_or(|keys| keys.target.is_absent())
-    {
-        report.error(
-            path,
-            "there is nobody to ping: the tunnel has no `peers`",
-            "write `peers`, or `health_check = { target = \"…\" }`, or `health_check = { enabled = false }`",
-        );
-    }
-    target.map(|target| TunnelCheck { target, timing })
 }
 
 /// A name that depends on this tunnel alone, so that adding another renames no device.
