@@ -3,8 +3,10 @@
 //! The comments here are the reference that users read; see [`reference`].
 
 mod choice;
+mod codes;
 mod read;
 mod reference;
+mod section;
 mod unsupported;
 mod value;
 
@@ -19,14 +21,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::model::{Protocol, XdpMode};
 use super::report::Report;
-use read::section;
+use section::section;
 
 pub(super) use choice::{
     DsrName, EncapsulationName, ForwardingName, MonitorName, SourceName, SteeringName,
 };
+pub(super) use codes::Codes;
 pub(super) use read::Field;
 pub use reference::reference;
-pub(super) use value::{Codes, HeaderValues, Mac, Secret};
+pub(super) use value::{HeaderValues, Mac, Secret};
 
 section! {
     /// A configuration file is TOML with these tables. Any other key is an error.
