@@ -28,11 +28,10 @@ pub(crate) fn build(
     binary: &str,
     profile: Profile,
 ) -> Result<PathBuf> {
-    let mut cargo = nested::host_cargo();
+    let mut cargo = nested::host_cargo(workspace);
     cargo
         .args(["build", "--package", package, "--bin", binary])
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(workspace.root());
+        .arg("--message-format=json-render-diagnostics");
     match profile {
         Profile::Dev => {}
         Profile::Release => {

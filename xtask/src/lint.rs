@@ -12,14 +12,12 @@ use crate::workspace::Workspace;
 /// The verb `lint`.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     check(
-        workspace,
         "Format",
-        nested::host_cargo().args(["fmt", "--all", "--check"]),
+        nested::host_cargo(workspace).args(["fmt", "--all", "--check"]),
     )?;
     check(
-        workspace,
         "Lints of the host's code",
-        nested::host_cargo()
+        nested::host_cargo(workspace)
             .args(["clippy", "--workspace", "--all-targets"])
             .args(["--", "--deny=warnings"]),
     )?;
@@ -28,9 +26,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     ebpf::build(workspace, Warnings::Denied).context("lint of the eBPF build")?;
     if nested::find_in_path("cargo-deny").is_some() {
         check(
-            workspace,
             "Licences, advisories and sources of dependencies",
-            nested::host_cargo().args(["deny", "check"]),
+            nested::host_cargo(workspace).args(["deny", "check"]),
         )?;
     } else {
         println!(
@@ -41,6 +38,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(workspace: &Workspace, title: &str, command: &mut Command) -> Result<()> {
-    progress::run(title, command.current_dir(workspace.root())).map(|_| ())
+fn check(title: &str, command: &mut Command) -> Result<()> {
+    progress::run(title, command).map(|_| ())
 }

@@ -7,6 +7,8 @@ mod host;
 mod lint;
 mod nested;
 mod progress;
+#[cfg(test)]
+mod readme;
 mod setup;
 mod test;
 mod workspace;

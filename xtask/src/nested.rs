@@ -15,6 +15,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::workspace::Workspace;
+
 /// A command without what an outer cargo has put into the environment.
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
@@ -41,8 +43,15 @@ pub(crate) fn clean_cargo() -> Command {
 
 /// The cargo that runs this program, without a clean environment: for builds
 /// for the host, which should agree with the user's own.
-pub(crate) fn host_cargo() -> Command {
+///
+/// Runs in the checkout. With a target directory elsewhere, the build of `lbxdp`
+/// is told where the object is.
+pub(crate) fn host_cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(cargo());
+    command.current_dir(workspace.root());
+    if env::var_os("CARGO_TARGET_DIR").is_some() {
+        command.env("LBXDP_BPF_OBJECT", workspace.object());
+    }
     for name in [
         "CARGO_MANIFEST_DIR",
         "CARGO_MANIFEST_PATH",
@@ -91,8 +100,8 @@ fn stays(name: &str) -> bool {
         "MAKEFLAGS",
         "TARGET",
     ];
-    let starts = |prefix: &&str| name.starts_with(prefix);
-    KEPT.iter().any(|prefix| starts(prefix)) || !REMOVED.iter().any(|prefix| starts(prefix))
+    let among = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    among(&KEPT) || !among(&REMOVED)
 }
 
 #[cfg(test)]
@@ -136,7 +145,11 @@ mod tests {
 
     #[test]
     fn rustup_may_install_nothing_on_its_own() {
-        for nested in [command("true"), clean_cargo(), host_cargo()] {
+        for nested in [
+            command("true"),
+            clean_cargo(),
+            host_cargo(&Workspace::find()),
+        ] {
             let forbidden = nested
                 .get_envs()
                 .find(|(name, _)| *name == "RUSTUP_AUTO_INSTALL")

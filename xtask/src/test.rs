@@ -5,7 +5,6 @@ mod rings;
 mod summary;
 
 use std::env;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -31,19 +30,23 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCo
         .collect();
 
     let mut summary = Summary::default();
-    // What could not be made is named, and the tests that need it skip themselves.
-    let prepared = prepare(workspace, &rings, root);
-    let lbxdp = match prepared {
-        Ok(lbxdp) => lbxdp,
-        Err(error) if root => {
-            summary.fail(rings[0], "preparation", &format!("{error:#}"));
-            return Ok(finish(&summary, strict));
-        }
-        Err(error) => {
+    // What cannot be set up without root is named; the tests that need it say so.
+    if let Err(error) = set_up(workspace) {
+        if root {
+            summary.fail(rings[0], "set-up", &format!("{error:#}"));
+        } else {
             println!("{} {error:#}", yellow("going on without:"));
-            None
         }
-    };
+    } else if let Err(error) = ebpf::build(workspace, Warnings::Shown) {
+        summary.fail(rings[0], "the eBPF object", &format!("{error:#}"));
+    }
+    let mut lbxdp = None;
+    if root && rings.contains(&Ring::Netns) {
+        match host::build(workspace, "lbxdp-user", "lbxdp", Profile::Dev) {
+            Ok(path) => lbxdp = Some(path),
+            Err(error) => summary.fail(Ring::Netns, "lbxdp", &format!("{error:#}")),
+        }
+    }
 
     let targets = Targets::of(workspace)?;
     for ring in rings {
@@ -65,15 +68,9 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCo
     Ok(finish(&summary, strict))
 }
 
-/// Builds what tests find ready-made: tools, the object, and the agent, whose
-/// path is returned if a ring needs it.
-fn prepare(workspace: &Workspace, rings: &[Ring], root: bool) -> Result<Option<PathBuf>> {
+fn set_up(workspace: &Workspace) -> Result<()> {
     setup::tools()?;
-    ebpf::build(workspace, Warnings::Shown)?;
-    if root && rings.contains(&Ring::Netns) {
-        return host::build(workspace, "lbxdp-user", "lbxdp", Profile::Dev).map(Some);
-    }
-    Ok(None)
+    setup::toolchain(workspace).map(|_| ())
 }
 
 fn finish(summary: &Summary, strict: bool) -> ExitCode {

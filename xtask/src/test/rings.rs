@@ -27,9 +27,8 @@ impl Targets {
     /// # Errors
     /// When the manifests cannot be read.
     pub(crate) fn of(workspace: &Workspace) -> Result<Self> {
-        let answer = nested::host_cargo()
+        let answer = nested::host_cargo(workspace)
             .args(["metadata", "--no-deps", "--format-version=1"])
-            .current_dir(workspace.root())
             .output()
             .context("cannot start cargo")?;
         Self::parse(&answer.stdout).with_context(|| {
@@ -145,11 +144,8 @@ pub(crate) fn leave_out(
 
 fn commands(workspace: &Workspace, ring: Ring, targets: &Targets) -> Vec<Command> {
     let command = |options: &[&str]| {
-        let mut cargo = nested::host_cargo();
-        cargo
-            .args(["test", "--no-fail-fast"])
-            .args(options)
-            .current_dir(workspace.root());
+        let mut cargo = nested::host_cargo(workspace);
+        cargo.args(["test", "--no-fail-fast"]).args(options);
         cargo
     };
     let mut programs = command(&["--package", "tests"]);
