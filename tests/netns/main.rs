@@ -1,9 +1,27 @@
 //! Labs: real sockets, real agents, real tunnels, in network namespaces of one machine.
 
+mod configuration;
+mod crash;
+mod drain;
+mod dsr;
+mod failover;
+mod foreign;
+mod ipv6;
+mod isolation;
 mod lab;
+mod monitors;
+mod reload;
+mod traffic;
+mod tunnel;
 
-use anyhow::Result;
-use tests::netns::{Lab, Shape, obstacle};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tests::netns::{Edge, Kind, Lab, Load, Mix, Shape, eventually, obstacle};
+
+/// How long anything may take that the test does not measure.
+const DEADLINE: Duration = Duration::from_secs(15);
 
 /// A lab for a test, unless labs cannot run here, which it then says by the test's name.
 fn lab(test: &str, shape: Shape) -> Result<Option<Lab>> {
@@ -12,4 +30,48 @@ fn lab(test: &str, shape: Shape) -> Result<Option<Lab>> {
         return Ok(None);
     }
     Lab::build(shape).map(Some)
+}
+
+/// A lab whose agent runs with the lab's own configuration and this addition, all origins healthy.
+fn healthy(test: &str, shape: Shape, addition: &str) -> Result<Option<(Lab, Edge)>> {
+    let Some(lab) = lab(test, shape)? else {
+        return Ok(None);
+    };
+    let mut edge = Edge::start(&lab, &(lab.configuration() + addition))?;
+    edge.wait_healthy()?;
+    Ok(Some((lab, edge)))
+}
+
+/// Lasting UDP and TCP flows and short connections, each kind to its listener.
+fn start_load(lab: &Lab, tcp: SocketAddr, udp: SocketAddr) -> Result<Load> {
+    let mix = |kind, to, flows, pause| Mix {
+        kind,
+        to,
+        flows,
+        pause: Duration::from_millis(pause),
+    };
+    let load = Load::start(
+        lab,
+        &[
+            mix(Kind::LongTcp, tcp, 12, 30),
+            mix(Kind::ShortTcp, tcp, 2, 10),
+            mix(Kind::Udp, udp, 30, 30),
+        ],
+    );
+    eventually("every flow has been answered", DEADLINE, || {
+        load.records().owners_at(Instant::now()).len() >= 42
+    })
+    .with_context(|| load.records().failed().show())?;
+    Ok(load)
+}
+
+/// Waits until requests that started after `time` have been answered over every kind of flow.
+fn served_since(load: &Load, time: Instant) -> Result<()> {
+    eventually("requests are answered", DEADLINE, || {
+        let since = load.records().since(time);
+        [Kind::LongTcp, Kind::ShortTcp, Kind::Udp]
+            .into_iter()
+            .all(|kind| since.of(kind).answers().values().sum::<usize>() > 20)
+    })
+    .with_context(|| load.records().since(time).failed().show())
 }

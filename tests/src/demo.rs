@@ -24,11 +24,11 @@ pub fn run(stage: &Stage, end: impl FnOnce(&Lab, &Edge)) -> Result<Figures> {
     let lab = scenes::raise_lab(stage)?;
     let mut edge = scenes::start_agent(stage, &lab)?;
     let load = scenes::start_load(&lab);
-    scenes::share(stage, &lab, &load, &mut figures)?;
+    scenes::share(stage, &load, &mut figures)?;
     scenes::death(stage, &lab, &mut edge, &load, &mut figures)?;
     scenes::cut(stage, &lab, &mut edge, &load, &mut figures)?;
     scenes::crash(stage, &mut edge, &load, &mut figures)?;
-    scenes::explain(stage, &lab, &edge)?;
+    scenes::explain(stage, &edge)?;
     figures.close(&load.stop(), start.elapsed());
     stage.close(&figures);
     end(&lab, &edge);

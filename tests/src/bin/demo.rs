@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: see the crate's module `demo`.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -21,8 +22,15 @@ struct Arguments {
     keep: bool,
 }
 
+/// Set by the signal that ends the demo. What fails from then on fails for that reason alone.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
-    match demo(&Arguments::parse()) {
+    let result = demo(&Arguments::parse());
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -52,7 +60,7 @@ fn demo(arguments: &Arguments) -> Result<bool> {
         Ok(figures) => figures,
         // A scene that could not be played to its end.
         Err(error) => {
-            if arguments.json {
+            if arguments.json && !INTERRUPTED.load(Ordering::SeqCst) {
                 let failed = Figures {
                     problems: vec![format!("{error:#}")],
                     ..Figures::default()
@@ -85,6 +93,7 @@ fn clean_up_on_signals() -> Result<()> {
                 _ = terminate.recv() => {}
             }
         });
+        INTERRUPTED.store(true, Ordering::SeqCst);
         remove_lab(&format!("lbxt-{}", std::process::id()));
         std::process::exit(130);
     });
@@ -102,7 +111,7 @@ fn keep(stage: &Stage, lab: &Lab, edge: &Edge) {
             .collect();
         words.join(" ")
     };
-    let vip = lab.vip(10, 80);
+    let vip = Lab::vip(10, 80);
     stage.line("");
     stage.line("The lab stays up. From another terminal, as root:");
     for (what, command) in [

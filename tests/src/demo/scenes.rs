@@ -88,7 +88,7 @@ pub(super) fn start_agent(stage: &Stage, lab: &Lab) -> Result<Edge> {
 pub(super) fn start_load(lab: &Lab) -> Load {
     let mix = |service: &Service, kind, flows, pause| Mix {
         kind,
-        to: lab.vip(service.vip, service.port),
+        to: Lab::vip(service.vip, service.port),
         flows,
         pause: Duration::from_millis(pause),
     };
@@ -105,14 +105,14 @@ pub(super) fn start_load(lab: &Lab) -> Load {
 }
 
 /// Traffic in quiet times, against the expected shares.
-pub(super) fn share(stage: &Stage, lab: &Lab, load: &Load, figures: &mut Figures) -> Result<()> {
+pub(super) fn share(stage: &Stage, load: &Load, figures: &mut Figures) -> Result<()> {
     stage.scene("3. Clients connect: TCP and UDP, short connections and long ones");
     stage.during("counting who serves them", || {
         eventually("enough flows for a measure", DEADLINE * 2, || {
             [SHOP, BILLING].iter().all(|service| {
                 let flows = load
                     .records()
-                    .to(lab.vip(service.vip, service.port))
+                    .to(Lab::vip(service.vip, service.port))
                     .flows();
                 flows.values().sum::<usize>() >= ENOUGH_FLOWS
             })
@@ -121,7 +121,7 @@ pub(super) fn share(stage: &Stage, lab: &Lab, load: &Load, figures: &mut Figures
     let records = load.records();
     let mut seen = Vec::new();
     for service in &SERVICES {
-        let here = records.to(lab.vip(service.vip, service.port));
+        let here = records.to(Lab::vip(service.vip, service.port));
         let (flows, requests) = (here.flows(), here.answers());
         let all: usize = flows.values().sum();
         let weights: f64 = service.weights.iter().sum();
@@ -146,7 +146,7 @@ pub(super) fn share(stage: &Stage, lab: &Lab, load: &Load, figures: &mut Figures
                     "{} {} {}",
                     service.name,
                     service.protocol,
-                    lab.vip(service.vip, service.port)
+                    Lab::vip(service.vip, service.port)
                 ),
                 origin: name.clone(),
                 address: (*address).to_owned(),
@@ -303,8 +303,8 @@ pub(super) fn cut(
     let healthy = Instant::now();
     settle(load, healthy)?;
     let blue = load.records().between(cut, healthy + TAIL);
-    let shop = blue.to(lab.vip(SHOP.vip, SHOP.port)).failed().len()
-        + blue.to(lab.vip(ECHO.vip, ECHO.port)).failed().len();
+    let shop = blue.to(Lab::vip(SHOP.vip, SHOP.port)).failed().len()
+        + blue.to(Lab::vip(ECHO.vip, ECHO.port)).failed().len();
     figures.excused.push((cut, healthy + TAIL));
     figures.must(shop == 0, || {
         format!("{shop} requests to blue failed while green was cut")
@@ -354,10 +354,10 @@ pub(super) fn crash(
 }
 
 /// One packet is explained.
-pub(super) fn explain(stage: &Stage, lab: &Lab, edge: &Edge) -> Result<()> {
+pub(super) fn explain(stage: &Stage, edge: &Edge) -> Result<()> {
     stage.scene("8. Why does a packet go where it goes?");
     let from = (Lab::CLIENT, 40_000).into();
-    let to = lab.vip(SHOP.vip, SHOP.port);
+    let to = Lab::vip(SHOP.vip, SHOP.port);
     stage.line(&format!("  $ lbxdp explain tcp {from} {to}"));
     let text = edge.explain("tcp", from, to)?;
     ensure!(!text.trim().is_empty(), "`lbxdp explain` says nothing");
@@ -395,7 +395,7 @@ consecutive_down = {CONSECUTIVE_DOWN}
             vnet,
             weights,
         } = service;
-        let address = lab.vip(*vip, *port).ip();
+        let address = Lab::vip(*vip, *port).ip();
         text += &format!(
             r#"
 [[load_balancer]]

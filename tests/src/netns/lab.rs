@@ -177,7 +177,7 @@ impl Lab {
 
     /// A VIP: an address that the router sends to the edge node.
     #[must_use]
-    pub const fn vip(&self, last: u8, port: u16) -> SocketAddr {
+    pub const fn vip(last: u8, port: u16) -> SocketAddr {
         SocketAddr::new(
             std::net::IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)),
             port,
@@ -186,7 +186,7 @@ impl Lab {
 
     /// A VIP in IPv6.
     #[must_use]
-    pub const fn vip_v6(&self, last: u16, port: u16) -> SocketAddr {
+    pub const fn vip_v6(last: u16, port: u16) -> SocketAddr {
         let address = Ipv6Addr::new(0x2001, 0xdb8, 0x5, 0, 0, 0, 0, last);
         SocketAddr::new(std::net::IpAddr::V6(address), port)
     }
@@ -212,6 +212,26 @@ socket = "{}"
             self.pins().display(),
             self.socket().display(),
         )
+    }
+
+    /// Hangs another machine on the router: `address` and the router's, one above, are a network.
+    pub fn attach(&self, role: &str, address: Ipv4Addr) -> Result<Namespace> {
+        let namespace = Namespace::create(&format!("{}-{role}", self.name))?;
+        let router = Ipv4Addr::from(u32::from(address) + 1);
+        self.router.ip(&format!(
+            "link add {role} mtu {UNDERLAY_MTU} type veth peer name eth0 mtu {UNDERLAY_MTU} netns {}
+             addr add {router}/30 dev {role}
+             link set {role} up",
+            namespace.name()
+        ))?;
+        device::like_a_wire(&self.router, role)?;
+        device::like_a_wire(&namespace, "eth0")?;
+        namespace.ip(&format!(
+            "addr add {address}/30 dev eth0
+             link set eth0 up
+             route add default via {router}"
+        ))?;
+        Ok(namespace)
     }
 
     /// The edge's address that tunnels end at.

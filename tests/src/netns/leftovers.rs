@@ -27,7 +27,7 @@ pub(super) fn new_name() -> String {
 pub fn remove_leftovers() {
     for name in names() {
         let owner = name[PREFIX.len()..].split('-').next().unwrap_or_default();
-        if !owner.is_empty() && !Path::new("/proc").join(owner).exists() {
+        if !owner.is_empty() && !lives(owner) {
             remove_named(&name);
         }
     }
@@ -55,6 +55,17 @@ pub(super) fn files_of(lab: &str) -> PathBuf {
 /// The folder for a lab's pins.
 pub(super) fn pins_of(lab: &str) -> PathBuf {
     Path::new(BPF_FOLDER).join(lab)
+}
+
+/// Whether a process lives; one that only waits for its parent to take note of its end does not.
+fn lives(pid: &str) -> bool {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+    // The state follows the program's name, which is in parentheses and may hold anything.
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// Removes one namespace, or one folder of pins or files.

@@ -46,6 +46,18 @@ impl Records {
         self.only(|record| record.end < from || record.start > to)
     }
 
+    /// Those that started at this time or later.
+    #[must_use]
+    pub fn since(&self, time: Instant) -> Self {
+        self.only(|record| record.start >= time)
+    }
+
+    /// Those that ended at this time or before.
+    #[must_use]
+    pub fn until(&self, time: Instant) -> Self {
+        self.only(|record| record.end <= time)
+    }
+
     /// Those to this address.
     #[must_use]
     pub fn to(&self, address: SocketAddr) -> Self {

@@ -1,0 +1,123 @@
+//! An origin dies and comes back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tests::netns::{Kind, Lab, Shape, eventually};
+
+use crate::configuration::{INTERVAL, MONITORS, Service, TIMEOUT};
+use crate::{DEADLINE, healthy, served_since, start_load};
+
+/// What busy cores may add to the detection.
+const SLACK: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()> {
+    let test = "a_death_fails_its_own_flows_alone_and_a_return_moves_no_other";
+    let (tcp, udp) = (Lab::vip(10, 80), Lab::vip(10, 7));
+    let addition = [
+        MONITORS,
+        &Service::tcp("web", "blue", tcp).text(),
+        &Service::udp("echo", "blue", udp).text(),
+    ]
+    .concat();
+    let Some((lab, mut edge)) = healthy(test, Shape::OneLink, &addition)? else {
+        return Ok(());
+    };
+    let load = start_load(&lab, tcp, udp)?;
+    let died = Instant::now();
+    lab.blue().origin("a").die()?;
+    edge.wait("blue/a is found dead", |status| {
+        status.is("web", "a", "unhealthy") && status.is("echo", "a", "unhealthy")
+    })?;
+    let found = Instant::now();
+    let bound = INTERVAL * 2 + TIMEOUT + SLACK;
+    assert!(found - died <= bound, "found after {:?}", found - died);
+    assert_eq!(
+        edge.status()?.cause("web", "a"),
+        None,
+        "the tunnel is not at fault"
+    );
+    // A client gives up after a second; then nothing of before is left.
+    let quiet = found + Duration::from_secs(1) + SLACK;
+    eventually("time has passed", DEADLINE, || Instant::now() > quiet)?;
+    served_since(&load, quiet)?;
+
+    let records = load.records();
+    let before = records.until(died).failed();
+    assert!(before.is_empty(), "{}", before.show());
+    let mut others = records.owners_at(died);
+    others.retain(|_, owner| owner != "blue/a");
+    assert!(others.len() > 10, "{others:?}");
+    assert_eq!(
+        records.disturbed(&others).len(),
+        0,
+        "flows of other origins are undisturbed"
+    );
+    let after = records.since(quiet);
+    assert!(after.failed().is_empty(), "{}", after.failed().show());
+    assert!(!after.answers().contains_key("blue/a"));
+
+    lab.blue().origin("a").revive()?;
+    edge.wait_healthy()?;
+    eventually("blue/a serves again", DEADLINE, || {
+        let records = load.records().since(found);
+        records.of(Kind::ShortTcp).answers().contains_key("blue/a")
+            && records.of(Kind::Udp).answers().contains_key("blue/a")
+    })?;
+    let records = load.stop();
+    assert_eq!(records.disturbed(&others).len(), 0, "nor by the return");
+    Ok(())
+}
+
+#[test]
+fn with_its_pool_dead_a_load_balancer_goes_to_the_next_pool_then_to_the_fallback() -> Result<()> {
+    let test = "with_its_pool_dead_a_load_balancer_goes_to_the_next_pool_then_to_the_fallback";
+    let vip = Lab::vip(10, 80);
+    // The pools of a Service each have a load balancer; here one uses all three.
+    let pool = |name: &str, vnet: &str, address: &str| {
+        format!(
+            r#"
+[[pool]]
+name = "{name}"
+monitor = "http"
+[[pool.origin]]
+name = "only"
+address = "{address}"
+virtual_network = "{vnet}"
+"#
+        )
+    };
+    let addition = [
+        MONITORS,
+        r#"
+[[load_balancer]]
+name = "web"
+listeners = [{ address = "198.51.100.10", port = 80, protocol = "tcp" }]
+default_pools = ["first", "second"]
+fallback_pool = "last"
+"#,
+        &pool("first", "blue", "10.0.0.11"),
+        &pool("second", "green", "10.0.0.11"),
+        &pool("last", "green", "10.0.0.12"),
+    ]
+    .concat();
+    let Some((lab, _edge)) = healthy(test, Shape::OneLink, &addition)? else {
+        return Ok(());
+    };
+    let served_by = |origin: &str| {
+        eventually(&format!("{origin} serves"), DEADLINE, || {
+            let answer = lab.block_on(lab.http().get(vip, "/"));
+            answer.is_ok_and(|answer| answer.origin == origin)
+        })
+    };
+    served_by("blue/a")?;
+    lab.blue().origin("a").die()?;
+    served_by("green/a")?;
+    lab.green().origin("a").die()?;
+    served_by("green/b")?;
+    lab.green().origin("a").revive()?;
+    served_by("green/a")?;
+    lab.blue().origin("a").revive()?;
+    served_by("blue/a")
+}
