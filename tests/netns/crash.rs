@@ -91,7 +91,7 @@ fn sigterm_leaves_the_data_path_forwarding_and_says_so() -> Result<()> {
 #[test]
 fn detach_removes_everything_that_was_made() -> Result<()> {
     let test = "detach_removes_everything_that_was_made";
-    let Some(lab) = crate::lab(test, Shape::OneLink)? else {
+    let Some(lab) = crate::lab_for_agent(test, Shape::OneLink)? else {
         return Ok(());
     };
     let state = |lab: &Lab| -> Result<String> {

@@ -42,7 +42,7 @@ address = "{SERVER}"
 #[test]
 fn a_kernel_vxlan_server_answers_the_client_directly() -> Result<()> {
     let test = "a_kernel_vxlan_server_answers_the_client_directly";
-    let Some(lab) = crate::lab(test, Shape::OneLink)? else {
+    let Some(lab) = crate::lab_for_agent(test, Shape::OneLink)? else {
         return Ok(());
     };
     let server = attach_server(&lab)?;
@@ -107,7 +107,7 @@ const WIRES: [Wire; 4] = [
 #[test]
 fn a_servers_packet_is_the_clients_own_in_the_configured_wrapping() -> Result<()> {
     let test = "a_servers_packet_is_the_clients_own_in_the_configured_wrapping";
-    let Some(lab) = crate::lab(test, Shape::OneLink)? else {
+    let Some(lab) = crate::lab_for_agent(test, Shape::OneLink)? else {
         return Ok(());
     };
     let server = attach_server(&lab)?;

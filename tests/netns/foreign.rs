@@ -8,7 +8,7 @@ use crate::configuration::{MONITORS, Service};
 #[test]
 fn devices_routes_and_rules_of_others_are_untouched() -> Result<()> {
     let test = "devices_routes_and_rules_of_others_are_untouched";
-    let Some(lab) = crate::lab(test, Shape::OneLink)? else {
+    let Some(lab) = crate::lab_for_agent(test, Shape::OneLink)? else {
         return Ok(());
     };
     lab.edge().ip(

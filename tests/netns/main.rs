@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tests::netns::{Edge, Kind, Lab, Load, Mix, Shape, eventually, obstacle};
+use tests::netns::{Edge, Kind, Lab, Load, Mix, Shape, agent_obstacle, eventually, obstacle};
 
 /// How long anything may take that the test does not measure.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -32,9 +32,20 @@ fn lab(test: &str, shape: Shape) -> Result<Option<Lab>> {
     Lab::build(shape).map(Some)
 }
 
+/// A lab for a test of the agent, unless it cannot run here, which it then says.
+fn lab_for_agent(test: &str, shape: Shape) -> Result<Option<Lab>> {
+    match agent_obstacle().filter(|_| obstacle().is_none()) {
+        None => lab(test, shape),
+        Some(reason) => {
+            tests::skip(test, &reason);
+            Ok(None)
+        }
+    }
+}
+
 /// A lab whose agent runs with the lab's own configuration and this addition, all origins healthy.
 fn healthy(test: &str, shape: Shape, addition: &str) -> Result<Option<(Lab, Edge)>> {
-    let Some(lab) = lab(test, shape)? else {
+    let Some(lab) = lab_for_agent(test, shape)? else {
         return Ok(None);
     };
     let mut edge = Edge::start(&lab, &(lab.configuration() + addition))?;

@@ -59,7 +59,7 @@ retries = 0
         &service("port", "port", "tcp", 84).text(),
     ]
     .concat();
-    let Some(lab) = crate::lab(test, Shape::OneLink)? else {
+    let Some(lab) = crate::lab_for_agent(test, Shape::OneLink)? else {
         return Ok(());
     };
     let mut edge = tests::netns::Edge::start(&lab, &(lab.configuration() + &addition))?;

@@ -29,7 +29,7 @@ mod wire;
 
 pub use client::{Answer, HttpClient, HttpConnection, UdpFlow};
 pub use device::{Offload, set_offload};
-pub use edge::{Edge, agent_binary};
+pub use edge::{Edge, agent_binary, agent_obstacle};
 pub use lab::{Lab, Shape};
 pub use leftovers::{remove_lab, remove_leftovers};
 pub use load::{Flow, FlowId, Kind, Load, Mix, Outcome, Record, Records};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use clap::Parser;
 use tests::demo::{Figures, Stage, run};
-use tests::netns::{Edge, Lab, agent_binary, obstacle, remove_lab};
+use tests::netns::{Edge, Lab, agent_obstacle, obstacle, remove_lab};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,7 +44,9 @@ fn demo(arguments: &Arguments) -> Result<bool> {
     if let Some(reason) = obstacle() {
         bail!("it {reason}: network namespaces and XDP are made by root only");
     }
-    agent_binary()?;
+    if let Some(reason) = agent_obstacle() {
+        bail!("it cannot start the agent: {reason}");
+    }
     clean_up_on_signals()?;
     let stage = if arguments.json {
         Stage::Error
@@ -103,44 +105,47 @@ fn clean_up_on_signals() -> Result<()> {
 /// Waits for the signal that ends the program.
 fn keep(stage: &Stage, lab: &Lab, edge: &Edge) {
     let name = lab.name();
-    let program = |arguments: &[&str]| {
-        let command = edge.command(arguments);
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        let words: Vec<_> = words
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        words.join(" ")
-    };
     let vip = Lab::vip(10, 80);
     stage.line("");
-    stage.line("The lab stays up. From another terminal, as root:");
+    stage.line("The lab stays up. From another terminal, as root; on the edge node:");
+    stage.line("");
+    stage.line(&format!("  {}", edge.command_line(&["status"])));
+    stage.line(&format!(
+        "  {}",
+        edge.command_line(&["explain", "tcp", "192.0.2.10:40000", &vip.to_string()])
+    ));
+    stage.line(&format!(
+        "  {}",
+        edge.command_line(&["map", "dump", "LISTENERS"])
+    ));
+    stage.line("");
     for (what, command) in [
-        ("what is going on", program(&["status"])),
         (
-            "a request",
-            format!("nsenter --net=/run/netns/{name}-clients curl -s http://{vip}/"),
+            "a client's request:",
+            format!("nsenter --net=/run/netns/{name}-clients curl http://{vip}/"),
         ),
         (
-            "why it went there",
-            program(&["explain", "tcp", "192.0.2.10:40000", &vip.to_string()]),
-        ),
-        ("the rows", program(&["map", "dump", "ROWS"])),
-        (
-            "an origin dies",
+            "an origin dies:",
             format!("ip -n {name}-blue link set to-a down"),
         ),
-        ("and returns", format!("ip -n {name}-blue link set to-a up")),
         (
-            "a tunnel is cut",
+            "and returns:",
+            format!("ip -n {name}-blue link set to-a up"),
+        ),
+        (
+            "a tunnel is cut:",
             format!("ip -n {name}-router link set green down"),
         ),
         (
-            "a shell on the edge node",
-            format!("nsenter --net=/run/netns/{name}-edge"),
+            "and mended:",
+            format!("ip -n {name}-router link set green up"),
+        ),
+        (
+            "the agent's log:",
+            format!("less {}", lab.files().join("lbxdp.log").display()),
         ),
     ] {
-        stage.line(&format!("  # {what}"));
-        stage.line(&format!("  {command}"));
+        stage.line(&format!("  {what:<20} {command}"));
     }
     stage.line("");
     stage.line(&format!(

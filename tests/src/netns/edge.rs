@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use lbxdp::dataplane::{OBJECT_MISSING, embedded_object};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -32,9 +33,21 @@ pub fn agent_binary() -> Result<PathBuf> {
         }
     }
     bail!(
-        "there is no lbxdp beside {}; build it, or say where it is with LBXDP_BIN",
+        "needs the program lbxdp beside {}, or its path in LBXDP_BIN",
         program.display()
     )
+}
+
+/// Says why the agent cannot run here, if it cannot.
+#[must_use]
+pub fn agent_obstacle() -> Option<String> {
+    match agent_binary() {
+        Err(error) => Some(error.to_string()),
+        Ok(_) if std::env::var_os("LBXDP_BIN").is_some() => None,
+        Ok(_) => embedded_object()
+            .is_none()
+            .then(|| OBJECT_MISSING.to_owned()),
+    }
 }
 
 /// The edge node's agent; killed when dropped.
@@ -44,6 +57,7 @@ pub struct Edge {
     namespace: Arc<Namespace>,
     folder: PathBuf,
     socket: PathBuf,
+    pins: PathBuf,
     agent: Option<Child>,
 }
 
@@ -55,6 +69,7 @@ impl Edge {
             namespace: lab.edge().clone(),
             folder: lab.files(),
             socket: lab.socket(),
+            pins: lab.pins(),
             agent: None,
         };
         edge.write(configuration)?;
@@ -179,27 +194,28 @@ impl Edge {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Runs `lbxdp VERB …` against this agent's socket or pins, whichever the verb takes.
+    /// Runs `lbxdp VERB …` for this agent.
     pub fn lbxdp(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::null());
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .env("LBXDP_SOCKET", &self.socket)
+            .env("LBXDP_PIN_PATH", &self.pins)
+            .stdin(Stdio::null());
         Ok(self.namespace.within(|| command.output())?)
     }
 
-    /// The command line of [`Self::lbxdp`].
+    /// The command line that does the same as [`Self::lbxdp`].
     #[must_use]
-    pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.args(arguments);
-        match arguments.first() {
-            Some(&"status") => {
-                command.arg("--socket").arg(&self.socket);
-            }
-            Some(_) | None => {
-                command.arg("--config").arg(self.configuration_file());
-            }
-        }
-        command
+    pub fn command_line(&self, arguments: &[&str]) -> String {
+        format!(
+            "LBXDP_SOCKET={} LBXDP_PIN_PATH={} nsenter --net=/run/netns/{} {} {}",
+            self.socket.display(),
+            self.pins.display(),
+            self.namespace.name(),
+            self.binary.display(),
+            arguments.join(" ")
+        )
     }
 
     /// All that the agent has logged.
