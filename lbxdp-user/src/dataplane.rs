@@ -15,6 +15,7 @@ mod kernel;
 mod live;
 mod load;
 mod maps;
+mod names;
 mod netlink;
 mod object;
 mod plan;
@@ -39,10 +40,12 @@ pub use attach::{AttachReport, AttachedMode, Attachment, Detached, attached, det
 pub use check::{Limits, PlanError};
 pub use content::{Content, Published};
 pub use counters::Counters;
+pub(crate) use counters::traffic_of;
 pub use desired::{Desired, TableRows};
 pub use live::{Copied, LiveTables};
 pub use load::LoadOptions;
 pub use maps::LiveMaps;
+pub use names::{LOCAL_VNET, Names, interface_name};
 pub use object::{OBJECT_MISSING, embedded_object};
 pub use plan::{Write, plan};
 pub use spec::{MAPS, MapSpec, links_folder, versioned};
@@ -169,6 +172,13 @@ impl Dataplane {
             }
         }))
     }
+}
+
+/// MAC address of an interface of this network namespace; `None` if it has none.
+#[must_use]
+pub fn link_mac(ifindex: u32) -> Option<[u8; 6]> {
+    let link = netlink::Netlink::open().ok()?.link(ifindex).ok()?;
+    Some(link.mac)
 }
 
 #[cfg(test)]

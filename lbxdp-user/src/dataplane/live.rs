@@ -15,7 +15,7 @@ use lbxdp_ebpf::abi::{
 use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
 use netlink_packet_route::route::RouteType;
 
-use super::maps::{LiveMaps, path_in_use};
+use super::maps::LiveMaps;
 use super::netlink::Netlink;
 
 /// The live maps and the node's routes, as the pipeline asks for them.
@@ -138,7 +138,10 @@ impl Tables for LiveTables<'_> {
         Self: 'a;
 
     fn node(&self) -> Option<Copied<Node>> {
-        self.of_array(&self.maps.node, 0, "NODE").map(Copied)
+        // As the program sees it: a key that the agent has written is never zero.
+        self.of_array(&self.maps.node, 0, "NODE")
+            .filter(|node| node.hash_key[0] != 0)
+            .map(Copied)
     }
 
     fn listener(&self, key: &Service) -> Option<Copied<Listener>> {
@@ -178,7 +181,7 @@ impl Tables for LiveTables<'_> {
 
     fn tunnel(&self, index: TunnelIndex) -> Option<Copied<OriginPath>> {
         self.of_array(&self.maps.tunnels, index.into(), "TUNNELS")
-            .filter(path_in_use)
+            .filter(|path| path.outer != 0)
             .map(Copied)
     }
 

@@ -282,7 +282,7 @@ const EMPTY_ORIGIN: Origin = Origin {
 };
 
 /// Whether a slot of map `TUNNELS` holds something: an unwritten one is all zero.
-pub(super) fn path_in_use(path: &OriginPath) -> bool {
+fn path_in_use(path: &OriginPath) -> bool {
     *path != EMPTY_PATH
 }
 

@@ -199,7 +199,7 @@ fn desired() -> impl Strategy<Value = Desired> {
             for (&index, &(rows, seed, empty)) in &tables {
                 let rows = (0..rows).map(|row| {
                     let number = (seed >> row) as usize;
-                    if empty && number % 3 == 0 {
+                    if empty && number.is_multiple_of(3) {
                         Row::VACANT
                     } else {
                         Row::owned_by(origin_of(number))

@@ -1,0 +1,125 @@
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+
+use lbxdp_ebpf::abi::{
+    Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row,
+    Service, Table, TunnelIndex,
+};
+use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
+
+/// A question that the pipeline asked, and its answer: a variant is a method of `Tables`.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Lookup {
+    Node(Option<Node>),
+    Listener(Service, Option<Listener>),
+    Table(u32, Option<Table>),
+    Row(u32, Option<Row>),
+    Origin(OriginIndex, Option<Box<Origin>>),
+    Reverse(Service, Option<Reverse>),
+    TunnelPort(Port, bool),
+    Peer(PeerKey, Option<Peer>),
+    Tunnel(TunnelIndex, Option<Box<Path>>),
+    TunnelTo(RouteKey, Option<TunnelIndex>),
+    Route(RouteQuery, Route),
+}
+
+/// Tables that write down what they are asked.
+pub(super) struct Recorder<'t, T> {
+    tables: &'t T,
+    lookups: RefCell<Vec<Lookup>>,
+}
+
+impl<'t, T: Tables> Recorder<'t, T> {
+    /// Around other tables, which answer.
+    pub(super) const fn new(tables: &'t T) -> Self {
+        Self {
+            tables,
+            lookups: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// What was asked, in order.
+    pub(super) fn into_lookups(self) -> Vec<Lookup> {
+        self.lookups.into_inner()
+    }
+
+    fn note(&self, lookup: Lookup) {
+        self.lookups.borrow_mut().push(lookup);
+    }
+}
+
+impl<T: Tables> Tables for Recorder<'_, T> {
+    type Ref<'a, V: Copy + 'a>
+        = T::Ref<'a, V>
+    where
+        Self: 'a;
+
+    fn node(&self) -> Option<Self::Ref<'_, Node>> {
+        let found = self.tables.node();
+        self.note(Lookup::Node(found.as_deref().copied()));
+        found
+    }
+
+    fn listener(&self, key: &Service) -> Option<Self::Ref<'_, Listener>> {
+        let found = self.tables.listener(key);
+        self.note(Lookup::Listener(*key, found.as_deref().copied()));
+        found
+    }
+
+    fn table(&self, index: u32) -> Option<Self::Ref<'_, Table>> {
+        let found = self.tables.table(index);
+        self.note(Lookup::Table(index, found.as_deref().copied()));
+        found
+    }
+
+    fn row(&self, index: u32) -> Option<Self::Ref<'_, Row>> {
+        let found = self.tables.row(index);
+        self.note(Lookup::Row(index, found.as_deref().copied()));
+        found
+    }
+
+    fn origin(&self, index: OriginIndex) -> Option<Self::Ref<'_, Origin>> {
+        let found = self.tables.origin(index);
+        let copy = found.as_deref().copied().map(Box::new);
+        self.note(Lookup::Origin(index, copy));
+        found
+    }
+
+    fn reverse(&self, key: &Service) -> Option<Self::Ref<'_, Reverse>> {
+        let found = self.tables.reverse(key);
+        self.note(Lookup::Reverse(*key, found.as_deref().copied()));
+        found
+    }
+
+    fn is_tunnel_port(&self, port: Port) -> bool {
+        let found = self.tables.is_tunnel_port(port);
+        self.note(Lookup::TunnelPort(port, found));
+        found
+    }
+
+    fn peer(&self, key: &PeerKey) -> Option<Self::Ref<'_, Peer>> {
+        let found = self.tables.peer(key);
+        self.note(Lookup::Peer(*key, found.as_deref().copied()));
+        found
+    }
+
+    fn tunnel(&self, index: TunnelIndex) -> Option<Self::Ref<'_, Path>> {
+        let found = self.tables.tunnel(index);
+        let copy = found.as_deref().copied().map(Box::new);
+        self.note(Lookup::Tunnel(index, copy));
+        found
+    }
+
+    fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex> {
+        let found = self.tables.tunnel_to(key);
+        self.note(Lookup::TunnelTo(*key, found));
+        found
+    }
+
+    fn route(&self, query: &RouteQuery) -> Route {
+        let found = self.tables.route(query);
+        self.note(Lookup::Route(*query, found));
+        found
+    }
+}

@@ -1,0 +1,347 @@
+//! What one entry of a map says, for people and for programs.
+
+use lbxdp_ebpf::abi::{
+    Count, Encapsulation, Entity, EntityKey, EntityKind, Heartbeat, Listener, Mode,
+    NODE_LOCAL_REPLIES, Node, Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey, Reverse,
+    RouteKey, Row, Service, Table, Traffic, VnetId,
+};
+use serde_json::{Map, Value, json};
+
+use crate::dataplane::{Names, boot_time_ns, interface_name};
+
+/// One entry: its key as people write it, and its value.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::cli) struct Entry {
+    pub(in crate::cli) key: String,
+    pub(in crate::cli) value: Vec<Field>,
+}
+
+/// One part of a value.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::cli) struct Field {
+    pub(in crate::cli) name: &'static str,
+    pub(in crate::cli) json: Value,
+    pub(in crate::cli) text: String,
+}
+
+impl Entry {
+    pub(in crate::cli) fn new(key: impl Into<String>, value: Vec<Field>) -> Self {
+        Self {
+            key: key.into(),
+            value,
+        }
+    }
+
+    pub(in crate::cli) fn json(&self) -> Value {
+        let value: Map<String, Value> = self
+            .value
+            .iter()
+            .map(|field| (field.name.to_owned(), field.json.clone()))
+            .collect();
+        json!({ "key": self.key, "value": value })
+    }
+}
+
+pub(in crate::cli) fn field(name: &'static str, json: impl Into<Value>) -> Field {
+    let json = json.into();
+    let text = match &json {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    };
+    Field { name, json, text }
+}
+
+fn spoken(name: &'static str, json: Value, text: impl Into<String>) -> Field {
+    Field {
+        name,
+        json,
+        text: text.into(),
+    }
+}
+
+/// The secret hash key is never shown.
+pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
+    let configured = node.hash_key != [0; 12];
+    vec![
+        field(
+            "hash_key",
+            if configured {
+                "(redacted)"
+            } else {
+                "(not set)"
+            },
+        ),
+        field("local_replies", node.flags & NODE_LOCAL_REPLIES != 0),
+    ]
+}
+
+pub(in crate::cli) fn heartbeat(heartbeat: &Heartbeat) -> Vec<Field> {
+    let age = boot_time_ns()
+        .ok()
+        .map(|now| now.saturating_sub(heartbeat.boot_time_ns) / 1_000_000);
+    vec![
+        field("boot_time_ns", heartbeat.boot_time_ns),
+        spoken(
+            "age_ms",
+            json!(age),
+            age.map_or("-".into(), |age| format!("{age} ms")),
+        ),
+        field("pid", heartbeat.pid),
+        field("generation", heartbeat.generation),
+    ]
+}
+
+pub(in crate::cli) fn service_key(key: &Service, names: &Names) -> String {
+    let socket = std::net::SocketAddr::new(key.address.to_ip(), key.port.get());
+    let protocol = protocol_name(key.protocol);
+    format!("{} {socket}/{protocol}", names.vnet(key.vnet))
+}
+
+pub(in crate::cli) fn protocol_name(protocol: u8) -> String {
+    match protocol {
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+pub(in crate::cli) fn listener(listener: &Listener, names: &Names) -> Vec<Field> {
+    vec![
+        field("listener", names.of(EntityKind::Listener, listener.counter)),
+        field("table", names.of(EntityKind::Table, listener.table)),
+        field("table_index", listener.table),
+        field("counter_index", listener.counter),
+    ]
+}
+
+pub(in crate::cli) fn reverse(reverse: &Reverse, names: &Names) -> Vec<Field> {
+    let vip = std::net::SocketAddr::new(reverse.address.to_ip(), reverse.port.get());
+    vec![
+        field("becomes", vip.to_string()),
+        field("client_vnet", names.vnet(reverse.vnet)),
+        field("origin", origin_name(reverse.origin, names)),
+        field("listener", names.of(EntityKind::Listener, reverse.counter)),
+    ]
+}
+
+pub(in crate::cli) fn origin_name(index: OriginIndex, names: &Names) -> String {
+    if index == Origin::NONE {
+        return "(none)".to_owned();
+    }
+    names.of(EntityKind::Origin, index.into())
+}
+
+pub(in crate::cli) fn table(index: u32, table: &Table, names: &Names) -> Vec<Field> {
+    vec![
+        field("name", names.of(EntityKind::Table, index)),
+        field("rows", table.rows),
+        field("active_half", table.active),
+        field("first_row", table.halves[usize::from(table.active == 1)]),
+        field("halves", table.halves.to_vec()),
+    ]
+}
+
+pub(in crate::cli) fn row(row: &Row, names: &Names) -> Vec<Field> {
+    vec![
+        field("owner", origin_name(row.current, names)),
+        field("previous", origin_name(row.previous, names)),
+        field("flags", row_flags(row.flags)),
+        field("epoch", row.epoch),
+    ]
+}
+
+/// `ROW_…` in words.
+pub(in crate::cli) fn row_flags(flags: u8) -> Vec<&'static str> {
+    use lbxdp_ebpf::abi::{ROW_GENERATION, ROW_INSERT, ROW_LOOKUP};
+    [
+        (ROW_LOOKUP, "lookup"),
+        (ROW_INSERT, "insert"),
+        (ROW_GENERATION, "generation"),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| flags & bit != 0)
+    .map(|(_, name)| name)
+    .collect()
+}
+
+pub(in crate::cli) fn origin(index: OriginIndex, origin: &Origin, names: &Names) -> Vec<Field> {
+    let socket = std::net::SocketAddr::new(origin.address.to_ip(), origin.port.get());
+    let mode = match origin.mode() {
+        Some(Mode::NatPreserve) => "nat",
+        Some(Mode::Dsr) => "dsr",
+        Some(Mode::DsrL2) => "dsr l2",
+        None => "?",
+    };
+    let mut fields = vec![
+        field("name", origin_name(index, names)),
+        field("mode", mode),
+        field("vnet", names.vnet(origin.vnet)),
+        spoken(
+            "address",
+            json!(socket.to_string()),
+            if origin.port.get() == 0 {
+                format!("{} (listener's port)", origin.address)
+            } else {
+                socket.to_string()
+            },
+        ),
+    ];
+    fields.extend(path(&origin.path, names));
+    fields
+}
+
+pub(in crate::cli) fn path(path: &Path, names: &Names) -> Vec<Field> {
+    let outer = outer_addresses(path);
+    let tunnel =
+        (path.tunnel != Path::NO_TUNNEL).then(|| names.of(EntityKind::Tunnel, path.tunnel.into()));
+    let kind = encapsulation_name(path.encapsulation);
+    let next_hop = path.has(PATH_RESOLVED).then(|| {
+        json!({
+            "interface": interface_name(path.ifindex),
+            "ifindex": path.ifindex,
+            "destination_mac": mac(path.destination_mac),
+            "source_mac": mac(path.source_mac),
+        })
+    });
+    let next_hop_text = if path.has(PATH_RESOLVED) {
+        format!(
+            "{} on {}",
+            mac(path.destination_mac),
+            interface_name(path.ifindex)
+        )
+    } else {
+        "unresolved".to_owned()
+    };
+    vec![
+        field("tunnel", tunnel),
+        field("encapsulation", kind),
+        field("outer", outer),
+        field("mtu", path.mtu),
+        spoken("next_hop", json!(next_hop), next_hop_text),
+    ]
+}
+
+/// `source > destination` of the prepared outer header.
+fn outer_addresses(path: &Path) -> Option<String> {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let v4 = |at: usize| {
+        path.header
+            .get(at..at + 4)?
+            .try_into()
+            .ok()
+            .map(|octets: [u8; 4]| Ipv4Addr::from(octets))
+    };
+    let v6 = |at: usize| {
+        path.header
+            .get(at..at + 16)?
+            .try_into()
+            .ok()
+            .map(|octets: [u8; 16]| Ipv6Addr::from(octets))
+    };
+    match (path.encapsulation(), path.outer) {
+        (Some(Encapsulation::None) | None, _) => None,
+        (Some(_), 4) => Some(format!("{} > {}", v4(12)?, v4(16)?)),
+        (Some(_), 6) => Some(format!("{} > {}", v6(8)?, v6(24)?)),
+        (Some(_), _) => None,
+    }
+}
+
+pub(in crate::cli) fn encapsulation_name(number: u8) -> &'static str {
+    match Encapsulation::from_u8(number) {
+        Some(Encapsulation::None) => "none",
+        Some(Encapsulation::IpIp) => "ipip",
+        Some(Encapsulation::Gre) => "gre",
+        Some(Encapsulation::Gue) => "gue",
+        Some(Encapsulation::Vxlan) => "vxlan",
+        Some(Encapsulation::Geneve) => "geneve",
+        None => "?",
+    }
+}
+
+pub(in crate::cli) fn mac(bytes: [u8; 6]) -> String {
+    let [a, b, c, d, e, f] = bytes;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+}
+
+pub(in crate::cli) fn peer_key(key: &PeerKey) -> String {
+    let kind = encapsulation_name(key.encapsulation);
+    format!(
+        "{} {} {kind} {} {}",
+        key.remote, key.local, key.vni, key.port
+    )
+}
+
+pub(in crate::cli) fn peer(peer: &Peer, names: &Names) -> Vec<Field> {
+    vec![
+        field("vnet", names.vnet(peer.vnet)),
+        field("tunnel", names.of(EntityKind::Tunnel, peer.tunnel.into())),
+        field("own_ipv4", inner(peer.inner_v4)),
+        field("own_ipv6", inner(peer.inner_v6)),
+    ]
+}
+
+fn inner(address: lbxdp_ebpf::abi::Address) -> Option<String> {
+    (address != lbxdp_ebpf::abi::Address::UNSPECIFIED).then(|| address.to_string())
+}
+
+pub(in crate::cli) fn route_key((key, bits): (RouteKey, u32), names: &Names) -> String {
+    let vnet = VnetId(u32::from_be_bytes(key.vnet));
+    let mut bits = bits.saturating_sub(RouteKey::VNET_BITS);
+    // A prefix of mapped IPv4 addresses has the bits of the mapping, unless it covers more.
+    if key.address.is_v4() && bits >= 96 {
+        bits -= 96;
+    }
+    format!("{} {}/{bits}", names.vnet(vnet), key.address)
+}
+
+pub(in crate::cli) fn route(tunnel: u32, names: &Names) -> Vec<Field> {
+    vec![
+        field("tunnel", names.of(EntityKind::Tunnel, tunnel)),
+        field("tunnel_index", tunnel),
+    ]
+}
+
+pub(in crate::cli) fn entity_key(key: EntityKey) -> String {
+    format!("{} {}", kind_name(key.kind), key.index)
+}
+
+pub(in crate::cli) fn kind_name(kind: u32) -> &'static str {
+    match EntityKind::from_u32(kind) {
+        Some(EntityKind::Vnet) => "vnet",
+        Some(EntityKind::Tunnel) => "tunnel",
+        Some(EntityKind::Origin) => "origin",
+        Some(EntityKind::Listener) => "listener",
+        Some(EntityKind::Table) => "table",
+        None => "?",
+    }
+}
+
+pub(in crate::cli) fn entity(entity: &Entity) -> Vec<Field> {
+    let health = match entity.health {
+        0 => "unknown",
+        1 => "healthy",
+        2 => "unhealthy",
+        3 => "degraded",
+        _ => "?",
+    };
+    vec![
+        field("name", entity.name()),
+        field("health", health),
+        field("since_unix_ns", entity.since_unix_ns),
+    ]
+}
+
+pub(in crate::cli) fn count(count: &Count) -> Vec<Field> {
+    vec![field("packets", count.packets), field("bytes", count.bytes)]
+}
+
+pub(in crate::cli) fn traffic(name: String, traffic: &Traffic) -> Vec<Field> {
+    vec![
+        field("name", name),
+        field("forward_packets", traffic.forward.packets),
+        field("forward_bytes", traffic.forward.bytes),
+        field("reply_packets", traffic.reply.packets),
+        field("reply_bytes", traffic.reply.bytes),
+    ]
+}

@@ -1,0 +1,323 @@
+//! Reading maps into entries.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use aya::Pod;
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use lbxdp_ebpf::abi::{EntityKind, OriginIndex, Traffic};
+use lbxdp_ebpf::verdict::Reason;
+use serde_json::json;
+
+use super::entry::{self, Entry, Field, field};
+use super::key;
+use crate::dataplane::{Content, LiveMaps, MapSpec, Names, versioned};
+
+/// What the kernel says of a pinned map.
+pub(super) struct Facts {
+    pub(super) max_entries: u32,
+    /// Bytes.
+    pub(super) memory: u64,
+}
+
+/// Asks the kernel about a pinned map.
+pub(super) fn facts(pin_path: &Path, spec: &MapSpec) -> Result<Facts> {
+    let map = MapData::from_pin(versioned(pin_path).join(spec.name))?;
+    let fd = map.fd().as_fd().as_raw_fd();
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let memory = text
+        .lines()
+        .find_map(|line| line.strip_prefix("memlock:"))
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or_default();
+    Ok(Facts {
+        max_entries: map.info()?.max_entries(),
+        memory,
+    })
+}
+
+/// Number of entries in use.
+pub(super) fn used(maps: &LiveMaps, names: &Names, spec: &MapSpec) -> Result<usize> {
+    if spec.name == "ROWS" {
+        let content = maps.content()?;
+        let rows = content
+            .tables
+            .values()
+            .map(|table| 2 * table.table.rows as usize);
+        return Ok(rows.sum());
+    }
+    Ok(dump(maps, names, spec, false)?.len())
+}
+
+/// All entries in use.
+pub(super) fn dump(
+    maps: &LiveMaps,
+    names: &Names,
+    spec: &MapSpec,
+    all: bool,
+) -> Result<Vec<Entry>> {
+    let content = || maps.content();
+    let entries = match spec.name {
+        "NODE" | "HEARTBEAT" => get(maps, names, spec, "0")?.into_iter().collect(),
+        "LISTENERS" => listed(content()?.listeners, |key, value| {
+            Entry::new(
+                entry::service_key(key, names),
+                entry::listener(value, names),
+            )
+        }),
+        "REVERSE" => listed(content()?.reverse, |key, value| {
+            Entry::new(entry::service_key(key, names), entry::reverse(value, names))
+        }),
+        "TABLES" => listed(content()?.tables, |key, value| {
+            Entry::new(key.to_string(), entry::table(*key, &value.table, names))
+        }),
+        "ROWS" => rows(&content()?, names, all),
+        "ORIGINS" => listed(content()?.origins, |key, value| {
+            Entry::new(key.to_string(), entry::origin(*key, value, names))
+        }),
+        "PEERS" => listed(content()?.peers, |key, value| {
+            Entry::new(entry::peer_key(key), entry::peer(value, names))
+        }),
+        "TUNNELS" => listed(content()?.tunnels, |key, value| {
+            Entry::new(key.to_string(), tunnel(u32::from(*key), value, names))
+        }),
+        "ROUTES" => listed(content()?.routes, |key, value| {
+            Entry::new(entry::route_key(*key, names), entry::route(*value, names))
+        }),
+        "TUNNEL_PORTS" => {
+            let ports = maps.tunnel_ports()?;
+            ports
+                .into_iter()
+                .map(|port| port_entry(port, true))
+                .collect()
+        }
+        "ENTITIES" => listed(content()?.entities, |key, value| {
+            Entry::new(entry::entity_key(*key), entry::entity(value))
+        }),
+        "REASONS" => {
+            let counters = maps.counters([])?;
+            counters
+                .reasons
+                .into_iter()
+                .filter(|(_, count)| count.packets != 0)
+                .map(|(reason, count)| Entry::new(reason.label(), entry::count(&count)))
+                .collect()
+        }
+        "LISTENER_COUNTERS" => traffic(&maps.listener_counters, EntityKind::Listener, names)?,
+        "ORIGIN_COUNTERS" => traffic(&maps.origin_counters, EntityKind::Origin, names)?,
+        "TUNNEL_COUNTERS" => traffic(&maps.tunnel_counters, EntityKind::Tunnel, names)?,
+        other => anyhow::bail!("map {other} cannot be shown"),
+    };
+    Ok(entries)
+}
+
+/// One entry; `None` when there is none, or the slot is empty.
+pub(super) fn get(
+    maps: &LiveMaps,
+    names: &Names,
+    spec: &MapSpec,
+    text: &str,
+) -> Result<Option<Entry>> {
+    let slot = |kind| key::index(text, kind, names);
+    let entry = match spec.name {
+        "NODE" => at(&maps.node, slot(None)?)?.map(|node| Entry::new("0", entry::node(&node))),
+        "HEARTBEAT" => at(&maps.heartbeat, slot(None)?)?
+            .filter(|heartbeat| heartbeat.boot_time_ns != 0)
+            .map(|heartbeat| Entry::new("0", entry::heartbeat(&heartbeat))),
+        "LISTENERS" => {
+            let key = key::service(text, names)?;
+            found(&maps.listeners, &key)?.map(|value| {
+                Entry::new(
+                    entry::service_key(&key, names),
+                    entry::listener(&value, names),
+                )
+            })
+        }
+        "REVERSE" => {
+            let key = key::service(text, names)?;
+            found(&maps.reverse, &key)?.map(|value| {
+                Entry::new(
+                    entry::service_key(&key, names),
+                    entry::reverse(&value, names),
+                )
+            })
+        }
+        "TABLES" => {
+            let index = slot(Some(EntityKind::Table))?;
+            at(&maps.tables, index)?
+                .filter(|table| table.rows != 0)
+                .map(|table| Entry::new(index.to_string(), entry::table(index, &table, names)))
+        }
+        "ROWS" => {
+            let index = slot(None)?;
+            at(&maps.rows, index)?.map(|row| Entry::new(index.to_string(), entry::row(&row, names)))
+        }
+        "ORIGINS" => {
+            let index = slot(Some(EntityKind::Origin))?;
+            let slot = OriginIndex::try_from(index).ok();
+            at(&maps.origins, index)?
+                .filter(|origin| origin.mode != 0)
+                .zip(slot)
+                .map(|(origin, slot)| {
+                    Entry::new(index.to_string(), entry::origin(slot, &origin, names))
+                })
+        }
+        "PEERS" => {
+            let key = key::peer(text)?;
+            found(&maps.peers, &key)?
+                .map(|peer| Entry::new(entry::peer_key(&key), entry::peer(&peer, names)))
+        }
+        "TUNNELS" => {
+            let index = slot(Some(EntityKind::Tunnel))?;
+            at(&maps.tunnels, index)?
+                .filter(|path| path.outer != 0)
+                .map(|path| Entry::new(index.to_string(), tunnel(index, &path, names)))
+        }
+        "ROUTES" => {
+            // Exactly this prefix, not the longest that matches.
+            let key = key::route(text, names)?;
+            maps.routes()?.get(&key).map(|tunnel| {
+                Entry::new(entry::route_key(key, names), entry::route(*tunnel, names))
+            })
+        }
+        "TUNNEL_PORTS" => {
+            let port = key::port(text)?;
+            Some(port_entry(port, maps.tunnel_ports()?.contains(&port)))
+        }
+        "ENTITIES" => {
+            let key = key::entity(text, names)?;
+            found(&maps.entities, &key)?
+                .map(|entity| Entry::new(entry::entity_key(key), entry::entity(&entity)))
+        }
+        "REASONS" => {
+            let reason: Reason = key::reason(text)?;
+            let counters = maps.counters([])?;
+            let count = counters.reasons.get(&reason).copied().unwrap_or_default();
+            let mut value = entry::count(&count);
+            value.push(field("sentence", reason.sentence()));
+            Some(Entry::new(reason.label(), value))
+        }
+        "LISTENER_COUNTERS" => one_traffic(
+            &maps.listener_counters,
+            EntityKind::Listener,
+            slot(Some(EntityKind::Listener))?,
+            names,
+        )?,
+        "ORIGIN_COUNTERS" => one_traffic(
+            &maps.origin_counters,
+            EntityKind::Origin,
+            slot(Some(EntityKind::Origin))?,
+            names,
+        )?,
+        "TUNNEL_COUNTERS" => one_traffic(
+            &maps.tunnel_counters,
+            EntityKind::Tunnel,
+            slot(Some(EntityKind::Tunnel))?,
+            names,
+        )?,
+        other => anyhow::bail!("map {other} cannot be shown"),
+    };
+    Ok(entry)
+}
+
+fn listed<K, V>(map: BTreeMap<K, V>, show: impl Fn(&K, &V) -> Entry) -> Vec<Entry> {
+    map.iter().map(|(key, value)| show(key, value)).collect()
+}
+
+fn tunnel(index: u32, path: &lbxdp_ebpf::abi::Path, names: &Names) -> Vec<Field> {
+    let mut fields = vec![field("name", names.of(EntityKind::Tunnel, index))];
+    fields.extend(
+        entry::path(path, names)
+            .into_iter()
+            .filter(|field| field.name != "tunnel"),
+    );
+    fields
+}
+
+fn port_entry(port: u16, receives: bool) -> Entry {
+    Entry::new(port.to_string(), vec![field("receives", receives)])
+}
+
+/// Rows in force: the share of each origin, or each row.
+fn rows(content: &Content, names: &Names, all: bool) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (index, published) in &content.tables {
+        let name = names.of(EntityKind::Table, *index);
+        let first = published.table.halves[usize::from(published.table.active == 1)];
+        if all {
+            for (row, at) in published.rows.iter().zip(first..) {
+                let mut value = vec![field("table", name.clone()), field("row", at - first)];
+                value.extend(entry::row(row, names));
+                entries.push(Entry::new(at.to_string(), value));
+            }
+            continue;
+        }
+        let mut shares: BTreeMap<OriginIndex, (usize, usize)> = BTreeMap::new();
+        for row in &published.rows {
+            let (rows, flagged) = shares.entry(row.current).or_default();
+            *rows += 1;
+            *flagged += usize::from(row.flags != 0);
+        }
+        for (origin, (rows, flagged)) in shares {
+            #[expect(clippy::cast_precision_loss, reason = "a share, shown with two digits")]
+            let share = rows as f64 / published.rows.len().max(1) as f64;
+            let value = vec![
+                field("owner", entry::origin_name(origin, names)),
+                field("rows", rows),
+                Field {
+                    name: "share",
+                    json: json!(share),
+                    text: format!("{:.2} %", share * 100.0),
+                },
+                field("at_risk", flagged),
+            ];
+            entries.push(Entry::new(format!("{index} ({name})"), value));
+        }
+    }
+    entries
+}
+
+fn traffic(
+    map: &PerCpuArray<MapData, Traffic>,
+    kind: EntityKind,
+    names: &Names,
+) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for (index, _) in names.all(kind) {
+        entries.extend(one_traffic(map, kind, index, names)?);
+    }
+    Ok(entries)
+}
+
+fn one_traffic(
+    map: &PerCpuArray<MapData, Traffic>,
+    kind: EntityKind,
+    index: u32,
+    names: &Names,
+) -> Result<Option<Entry>> {
+    if index >= map.len() {
+        return Ok(None);
+    }
+    let sum = crate::dataplane::traffic_of(map, index)?;
+    let value = entry::traffic(names.of(kind, index), &sum);
+    Ok(Some(Entry::new(index.to_string(), value)))
+}
+
+fn at<V: Pod>(map: &Array<MapData, V>, index: u32) -> Result<Option<V>> {
+    absent(map.get(&index, 0))
+}
+
+fn found<K: Pod, V: Pod>(map: &HashMap<MapData, K, V>, key: &K) -> Result<Option<V>> {
+    absent(map.get(key, 0))
+}
+
+fn absent<V>(result: Result<V, MapError>) -> Result<Option<V>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound | MapError::OutOfBounds { .. }) => Ok(None),
+        Err(error) => Err(error).context("cannot read the map"),
+    }
+}
