@@ -1,0 +1,332 @@
+//! A dissector that is not ours: etherparse takes the frame apart, layer by layer and through
+//! every tunnel, and every length and every checksum is verified.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use etherparse::checksum::Sum16BitWords;
+use etherparse::{IpNumber, Ipv4Slice, Ipv6Slice, LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, UdpSlice};
+
+use super::number;
+
+/// What is wrong with a frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A length or a field contradicts the bytes.
+    Structure(String),
+    /// A checksum does not hold.
+    Checksum(String),
+}
+
+/// The layers of a frame, outermost first, each in one line.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Dissection {
+    lines: Vec<String>,
+    /// Bytes after the outermost IP packet.
+    pub trailer: usize,
+}
+
+/// Takes a frame apart.
+///
+/// # Errors
+/// The first thing that is wrong. A frame that is not IP has nothing that could be.
+pub fn judge(frame: &[u8]) -> Result<Dissection, Fault> {
+    let mut found = Dissection::default();
+    ethernet(frame, &mut found, true)?;
+    Ok(found)
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Structure(what) => write!(f, "malformed: {what}"),
+            Self::Checksum(what) => write!(f, "bad checksum: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for Dissection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join(" | "))
+    }
+}
+
+fn ethernet(frame: &[u8], found: &mut Dissection, outermost: bool) -> Result<(), Fault> {
+    let sliced = SlicedPacket::from_ethernet(frame).map_err(structure)?;
+    let tags = sliced.link_exts.iter().filter(|tag| matches!(tag, LinkExtSlice::Vlan(_))).count();
+    found.lines.push(match tags {
+        0 => "Ethernet".to_owned(),
+        tags => format!("Ethernet with {tags} tags"),
+    });
+    let before_ip = 14 + 4 * tags;
+    let Some(packet) = frame.get(before_ip..) else {
+        return Ok(());
+    };
+    let length = match sliced.net {
+        Some(NetSlice::Ipv4(ref ip)) => usize::from(ip.header().total_len()),
+        Some(NetSlice::Ipv6(ref ip)) => 40 + usize::from(ip.header().payload_length()),
+        Some(NetSlice::Arp(_)) | None => return Ok(()),
+    };
+    if outermost {
+        found.trailer = packet.len().saturating_sub(length);
+    }
+    ip(&packet[..length.min(packet.len())], found)
+}
+
+/// One IP packet that fills `packet` exactly.
+fn ip(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    match packet.first().map(|byte| byte >> 4) {
+        Some(4) => ipv4(packet, found),
+        Some(6) => ipv6(packet, found),
+        _ => Err(Fault::Structure("an IP packet without a version".to_owned())),
+    }
+}
+
+fn ipv4(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    let slice = Ipv4Slice::from_slice(packet).map_err(structure)?;
+    let header = slice.header();
+    exactly("IPv4 total length", usize::from(header.total_len()), packet.len())?;
+    let computed = header.to_header().calc_header_checksum();
+    if computed != header.header_checksum() {
+        return Err(Fault::Checksum(format!(
+            "IPv4 header has {:#06x}, should have {computed:#06x}",
+            header.header_checksum()
+        )));
+    }
+    found.lines.push(format!(
+        "IPv4 {} > {} ttl {} tos {} length {}",
+        header.source_addr(),
+        header.destination_addr(),
+        header.ttl(),
+        packet[1],
+        header.total_len()
+    ));
+    if slice.is_payload_fragmented() {
+        found.lines.push("fragment".to_owned());
+        return Ok(());
+    }
+    let ends = Ends::V4(header.source_addr(), header.destination_addr());
+    transport(slice.payload().ip_number, slice.payload().payload, ends, found)
+}
+
+fn ipv6(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    let slice = Ipv6Slice::from_slice(packet).map_err(structure)?;
+    let header = slice.header();
+    exactly("IPv6 payload length", 40 + usize::from(header.payload_length()), packet.len())?;
+    found.lines.push(format!(
+        "IPv6 {} > {} hops {} class {} length {}",
+        header.source_addr(),
+        header.destination_addr(),
+        header.hop_limit(),
+        header.traffic_class(),
+        header.payload_length()
+    ));
+    if slice.is_payload_fragmented() {
+        found.lines.push("fragment".to_owned());
+        return Ok(());
+    }
+    let ends = Ends::V6(header.source_addr(), header.destination_addr());
+    transport(slice.payload().ip_number, slice.payload().payload, ends, found)
+}
+
+#[derive(Clone, Copy)]
+enum Ends {
+    V4(Ipv4Addr, Ipv4Addr),
+    V6(Ipv6Addr, Ipv6Addr),
+}
+
+impl Ends {
+    fn pseudo(self, protocol: u8, length: usize) -> Sum16BitWords {
+        let length = (length as u32).to_be_bytes();
+        let sum = match self {
+            Self::V4(from, to) => {
+                Sum16BitWords::new().add_4bytes(from.octets()).add_4bytes(to.octets())
+            }
+            Self::V6(from, to) => {
+                Sum16BitWords::new().add_16bytes(from.octets()).add_16bytes(to.octets())
+            }
+        };
+        sum.add_slice(&length).add_2bytes([0, protocol])
+    }
+}
+
+fn transport(
+    protocol: IpNumber,
+    payload: &[u8],
+    ends: Ends,
+    found: &mut Dissection,
+) -> Result<(), Fault> {
+    match protocol.0 {
+        number::TCP => tcp(payload, ends, found),
+        number::UDP => udp(payload, ends, found),
+        number::IPV4 => tunnel("IPIP", 4, payload, found),
+        number::IPV6 => tunnel("IPIP", 6, payload, found),
+        number::GRE => gre(payload, found),
+        other => {
+            found.lines.push(format!("protocol {other}"));
+            Ok(())
+        }
+    }
+}
+
+fn tcp(segment: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault> {
+    let slice = TcpSlice::from_slice(segment).map_err(structure)?;
+    verify("TCP", ends.pseudo(number::TCP, segment.len()).add_slice(segment))?;
+    found.lines.push(format!(
+        "TCP {} > {}",
+        slice.source_port(),
+        slice.destination_port()
+    ));
+    Ok(())
+}
+
+fn udp(datagram: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault> {
+    let slice = UdpSlice::from_slice(datagram).map_err(structure)?;
+    exactly("UDP length", usize::from(slice.length()), datagram.len())?;
+    let (from, to) = (slice.source_port(), slice.destination_port());
+    let is_tunnel = [number::PORT_GENEVE, number::PORT_GUE, number::PORT_VXLAN].contains(&to);
+    match (slice.checksum(), ends) {
+        (0, Ends::V6(..)) if !is_tunnel => {
+            // RFC 8200, 8.1; RFC 6935 exempts tunnels.
+            return Err(Fault::Checksum("UDP over IPv6 without a checksum".to_owned()));
+        }
+        (0, _) => {}
+        _ => verify("UDP", ends.pseudo(number::UDP, datagram.len()).add_slice(datagram))?,
+    }
+    found.lines.push(format!("UDP {from} > {to}"));
+    match to {
+        number::PORT_VXLAN => vxlan(slice.payload(), found),
+        number::PORT_GENEVE => geneve(slice.payload(), found),
+        number::PORT_GUE => gue(slice.payload(), found),
+        _ => Ok(()),
+    }
+}
+
+fn tunnel(name: &str, version: u8, payload: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    found.lines.push(name.to_owned());
+    let actual = payload.first().map(|byte| byte >> 4);
+    if actual != Some(version) {
+        return Err(Fault::Structure(format!(
+            "{name} says IPv{version}, the packet inside says {actual:?}"
+        )));
+    }
+    ip(payload, found)
+}
+
+fn by_ethertype(name: &str, kind: u16, payload: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    match kind {
+        number::ETHERTYPE_IPV4 => tunnel(name, 4, payload, found),
+        number::ETHERTYPE_IPV6 => tunnel(name, 6, payload, found),
+        number::ETHERTYPE_ETHERNET => {
+            found.lines.push(name.to_owned());
+            ethernet(payload, found, false)
+        }
+        other => {
+            found.lines.push(format!("{name} of {other:#06x}"));
+            Ok(())
+        }
+    }
+}
+
+/// RFC 2784, RFC 2890.
+fn gre(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    let [high, low, kind @ ..] = field::<4>("GRE", packet, 0)?;
+    let mut offset = 4;
+    if high & 0x80 != 0 {
+        verify("GRE", Sum16BitWords::new().add_slice(packet))?;
+        offset += 4;
+    }
+    for flag in [0x20, 0x10] {
+        if high & flag != 0 {
+            offset += 4;
+        }
+    }
+    if low & 7 != 0 || high & 0x40 != 0 {
+        found.lines.push("GRE of another version".to_owned());
+        return Ok(());
+    }
+    let rest = rest("GRE", packet, offset)?;
+    by_ethertype("GRE", u16::from_be_bytes(kind), rest, found)
+}
+
+/// RFC 7348, 5.
+fn vxlan(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    let [flags, ..] = field::<8>("VXLAN", packet, 0)?;
+    if flags != 0x08 {
+        found.lines.push("VXLAN without a VNI".to_owned());
+        return Ok(());
+    }
+    let [vni @ .., _] = field::<4>("VXLAN", packet, 4)?;
+    found.lines.push(format!("VXLAN {}", u24(vni)));
+    ethernet(rest("VXLAN", packet, 8)?, found, false)
+}
+
+/// RFC 8926, 3.4.
+fn geneve(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    let [first, _flags, high, low, vni @ .., _] = field::<8>("GENEVE", packet, 0)?;
+    if first >> 6 != 0 {
+        found.lines.push("GENEVE of another version".to_owned());
+        return Ok(());
+    }
+    let rest = rest("GENEVE", packet, 8 + 4 * usize::from(first & 0x3f))?;
+    let name = format!("GENEVE {}", u24(vni));
+    by_ethertype(&name, u16::from_be_bytes([high, low]), rest, found)
+}
+
+/// draft-ietf-intarea-gue-09, 3: version 0 with its header, version 1 bare IP.
+fn gue(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+    let [first, protocol, ..] = field::<4>("GUE", packet, 0)?;
+    match first >> 6 {
+        0 if first & 0x20 == 0 => {
+            let rest = rest("GUE", packet, 4 + 4 * usize::from(first & 0x1f))?;
+            match protocol {
+                number::IPV4 => tunnel("GUE", 4, rest, found),
+                number::IPV6 => tunnel("GUE", 6, rest, found),
+                _ => {
+                    found.lines.push(format!("GUE of {protocol}"));
+                    Ok(())
+                }
+            }
+        }
+        1 => tunnel("GUE 1", packet[0] >> 4, packet, found),
+        _ => {
+            found.lines.push("GUE control or of another version".to_owned());
+            Ok(())
+        }
+    }
+}
+
+fn verify(name: &str, sum: Sum16BitWords) -> Result<(), Fault> {
+    match sum.ones_complement() {
+        0 => Ok(()),
+        off => Err(Fault::Checksum(format!("{name} is off by {off:#06x}"))),
+    }
+}
+
+fn exactly(name: &str, claimed: usize, actual: usize) -> Result<(), Fault> {
+    if claimed == actual {
+        return Ok(());
+    }
+    Err(Fault::Structure(format!("{name} is {claimed}, the bytes are {actual}")))
+}
+
+fn field<const N: usize>(name: &str, packet: &[u8], offset: usize) -> Result<[u8; N], Fault> {
+    packet
+        .get(offset..offset + N)
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| Fault::Structure(format!("{name} header is cut off")))
+}
+
+fn rest<'a>(name: &str, packet: &'a [u8], offset: usize) -> Result<&'a [u8], Fault> {
+    packet
+        .get(offset..)
+        .ok_or_else(|| Fault::Structure(format!("{name} header is cut off")))
+}
+
+fn u24([a, b, c]: [u8; 3]) -> u32 {
+    u32::from_be_bytes([0, a, b, c])
+}
+
+fn structure(error: impl fmt::Display) -> Fault {
+    Fault::Structure(error.to_string())
+}
