@@ -1,7 +1,9 @@
 //! End-to-end tests of lbxdp: the fixture table, the engines that run it, labs in network
 //! namespaces, and the demo.
 
+pub mod cases;
 pub mod demo;
+pub mod engine;
 pub mod netns;
 pub mod packet;
 

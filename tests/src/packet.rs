@@ -214,6 +214,21 @@ impl Packet {
         self
     }
 
+    /// Sets TTL or hop limit of the outermost IP header.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn outer_ttl(mut self, ttl: u8) -> Self {
+        let outer = self.layers.iter_mut().find_map(|layer| match layer {
+            Layer::Ipv4(ip) => Some(&mut ip.ttl),
+            Layer::Ipv6(ip) => Some(&mut ip.hop_limit),
+            _ => None,
+        });
+        *outer.expect("the packet has an IP layer") = ttl;
+        self
+    }
+
     /// Sets the type of service or traffic class: DSCP and ECN.
     #[must_use]
     pub fn tos(mut self, tos: u8) -> Self {
@@ -636,7 +651,12 @@ mod tests {
         for packet in [
             inner.clone(),
             outer().ip_of(&inner),
-            outer().gre().key(5).gre_checksum().sequence(1).ip_of(&inner),
+            outer()
+                .gre()
+                .key(5)
+                .gre_checksum()
+                .sequence(1)
+                .ip_of(&inner),
             outer().udp(50_000, number::PORT_GUE).gue().ip_of(&inner),
             outer()
                 .udp(50_000, number::PORT_VXLAN)

@@ -77,12 +77,20 @@ impl Packet {
                 let mut header = Vec::new();
                 header.extend_from_slice(&eth.destination);
                 header.extend_from_slice(&eth.source);
-                header.extend(eth.ethertype.unwrap_or(self.ethertype_of(index + 1)).to_be_bytes());
+                header.extend(
+                    eth.ethertype
+                        .unwrap_or(self.ethertype_of(index + 1))
+                        .to_be_bytes(),
+                );
                 header
             }
             Layer::Vlan(vlan) => {
                 let mut header = vlan.tci.to_be_bytes().to_vec();
-                header.extend(vlan.ethertype.unwrap_or(self.ethertype_of(index + 1)).to_be_bytes());
+                header.extend(
+                    vlan.ethertype
+                        .unwrap_or(self.ethertype_of(index + 1))
+                        .to_be_bytes(),
+                );
                 header
             }
             Layer::Ipv4(ip) => ip.header(self.protocol_of(index + 1), payload.len(), entropy),
@@ -222,7 +230,11 @@ impl Ipv4 {
         let length = 20 + self.options.len();
         let ihl = self.ihl.unwrap_or((length / 4) as u8);
         let mut header = vec![self.version << 4 | ihl, self.tos];
-        header.extend(self.total_length.unwrap_or((length + payload) as u16).to_be_bytes());
+        header.extend(
+            self.total_length
+                .unwrap_or((length + payload) as u16)
+                .to_be_bytes(),
+        );
         header.extend(self.id.to_be_bytes());
         header.extend(self.fragment.to_be_bytes());
         header.extend([self.ttl, self.protocol.unwrap_or(next), 0, 0]);
@@ -246,11 +258,19 @@ impl Ipv6 {
 
     fn header(&self, next: u8, payload: usize, entropy: u16) -> Vec<u8> {
         let last = self.next.unwrap_or(next);
-        let chain: usize = self.extensions.iter().map(|header| 1 + header.rest.len()).sum();
+        let chain: usize = self
+            .extensions
+            .iter()
+            .map(|header| 1 + header.rest.len())
+            .sum();
         let first = 6 << 28 | u32::from(self.traffic_class) << 20 | self.flow_label;
         let mut header = first.to_be_bytes().to_vec();
         header[0] = header[0] & 0x0f | self.version << 4;
-        header.extend(self.payload_length.unwrap_or((chain + payload) as u16).to_be_bytes());
+        header.extend(
+            self.payload_length
+                .unwrap_or((chain + payload) as u16)
+                .to_be_bytes(),
+        );
         header.push(self.extensions.first().map_or(last, |next| next.number));
         header.push(self.hop_limit);
         header.extend(self.source_octets(entropy));
@@ -267,7 +287,9 @@ impl Ipv6 {
 impl Tcp {
     /// The header with checksum zero.
     fn header(&self) -> Vec<u8> {
-        let units = self.data_offset.unwrap_or(((20 + self.options.len()) / 4) as u8);
+        let units = self
+            .data_offset
+            .unwrap_or(((20 + self.options.len()) / 4) as u8);
         let mut header = self.source.to_be_bytes().to_vec();
         header.extend(self.destination.to_be_bytes());
         header.extend(0x0102_0304_u32.to_be_bytes());

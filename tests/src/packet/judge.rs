@@ -5,15 +5,19 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{IpNumber, Ipv4Slice, Ipv6Slice, LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, UdpSlice};
+use etherparse::{
+    IpNumber, Ipv4Slice, Ipv6Slice, LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, UdpSlice,
+};
 
 use super::number;
 
 /// What is wrong with a frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// A length or a field contradicts the bytes.
+    /// A length or a field of Ethernet, IP or a tunnel contradicts the bytes.
     Structure(String),
+    /// A length of TCP or UDP does, which a router does not look at.
+    Transport(String),
     /// A checksum does not hold.
     Checksum(String),
 }
@@ -39,7 +43,7 @@ pub fn judge(frame: &[u8]) -> Result<Dissection, Fault> {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Structure(what) => write!(f, "malformed: {what}"),
+            Self::Structure(what) | Self::Transport(what) => write!(f, "malformed: {what}"),
             Self::Checksum(what) => write!(f, "bad checksum: {what}"),
         }
     }
@@ -53,7 +57,11 @@ impl fmt::Display for Dissection {
 
 fn ethernet(frame: &[u8], found: &mut Dissection, outermost: bool) -> Result<(), Fault> {
     let sliced = SlicedPacket::from_ethernet(frame).map_err(structure)?;
-    let tags = sliced.link_exts.iter().filter(|tag| matches!(tag, LinkExtSlice::Vlan(_))).count();
+    let tags = sliced
+        .link_exts
+        .iter()
+        .filter(|tag| matches!(tag, LinkExtSlice::Vlan(_)))
+        .count();
     found.lines.push(match tags {
         0 => "Ethernet".to_owned(),
         tags => format!("Ethernet with {tags} tags"),
@@ -70,22 +78,23 @@ fn ethernet(frame: &[u8], found: &mut Dissection, outermost: bool) -> Result<(),
     if outermost {
         found.trailer = packet.len().saturating_sub(length);
     }
-    ip(&packet[..length.min(packet.len())], found)
+    ip(packet, found)
 }
 
-/// One IP packet that fills `packet` exactly.
+/// One IP packet; what is behind it is padding.
 fn ip(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     match packet.first().map(|byte| byte >> 4) {
         Some(4) => ipv4(packet, found),
         Some(6) => ipv6(packet, found),
-        _ => Err(Fault::Structure("an IP packet without a version".to_owned())),
+        _ => Err(Fault::Structure(
+            "an IP packet without a version".to_owned(),
+        )),
     }
 }
 
 fn ipv4(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     let slice = Ipv4Slice::from_slice(packet).map_err(structure)?;
     let header = slice.header();
-    exactly("IPv4 total length", usize::from(header.total_len()), packet.len())?;
     let computed = header.to_header().calc_header_checksum();
     if computed != header.header_checksum() {
         return Err(Fault::Checksum(format!(
@@ -106,13 +115,17 @@ fn ipv4(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
         return Ok(());
     }
     let ends = Ends::V4(header.source_addr(), header.destination_addr());
-    transport(slice.payload().ip_number, slice.payload().payload, ends, found)
+    transport(
+        slice.payload().ip_number,
+        slice.payload().payload,
+        ends,
+        found,
+    )
 }
 
 fn ipv6(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     let slice = Ipv6Slice::from_slice(packet).map_err(structure)?;
     let header = slice.header();
-    exactly("IPv6 payload length", 40 + usize::from(header.payload_length()), packet.len())?;
     found.lines.push(format!(
         "IPv6 {} > {} hops {} class {} length {}",
         header.source_addr(),
@@ -126,7 +139,12 @@ fn ipv6(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
         return Ok(());
     }
     let ends = Ends::V6(header.source_addr(), header.destination_addr());
-    transport(slice.payload().ip_number, slice.payload().payload, ends, found)
+    transport(
+        slice.payload().ip_number,
+        slice.payload().payload,
+        ends,
+        found,
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -139,12 +157,12 @@ impl Ends {
     fn pseudo(self, protocol: u8, length: usize) -> Sum16BitWords {
         let length = (length as u32).to_be_bytes();
         let sum = match self {
-            Self::V4(from, to) => {
-                Sum16BitWords::new().add_4bytes(from.octets()).add_4bytes(to.octets())
-            }
-            Self::V6(from, to) => {
-                Sum16BitWords::new().add_16bytes(from.octets()).add_16bytes(to.octets())
-            }
+            Self::V4(from, to) => Sum16BitWords::new()
+                .add_4bytes(from.octets())
+                .add_4bytes(to.octets()),
+            Self::V6(from, to) => Sum16BitWords::new()
+                .add_16bytes(from.octets())
+                .add_16bytes(to.octets()),
         };
         sum.add_slice(&length).add_2bytes([0, protocol])
     }
@@ -170,8 +188,11 @@ fn transport(
 }
 
 fn tcp(segment: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault> {
-    let slice = TcpSlice::from_slice(segment).map_err(structure)?;
-    verify("TCP", ends.pseudo(number::TCP, segment.len()).add_slice(segment))?;
+    let slice = TcpSlice::from_slice(segment).map_err(|e| Fault::Transport(e.to_string()))?;
+    verify(
+        "TCP",
+        ends.pseudo(number::TCP, segment.len()).add_slice(segment),
+    )?;
     found.lines.push(format!(
         "TCP {} > {}",
         slice.source_port(),
@@ -181,17 +202,22 @@ fn tcp(segment: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault> 
 }
 
 fn udp(datagram: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault> {
-    let slice = UdpSlice::from_slice(datagram).map_err(structure)?;
+    let slice = UdpSlice::from_slice(datagram).map_err(|e| Fault::Transport(e.to_string()))?;
     exactly("UDP length", usize::from(slice.length()), datagram.len())?;
     let (from, to) = (slice.source_port(), slice.destination_port());
     let is_tunnel = [number::PORT_GENEVE, number::PORT_GUE, number::PORT_VXLAN].contains(&to);
     match (slice.checksum(), ends) {
         (0, Ends::V6(..)) if !is_tunnel => {
             // RFC 8200, 8.1; RFC 6935 exempts tunnels.
-            return Err(Fault::Checksum("UDP over IPv6 without a checksum".to_owned()));
+            return Err(Fault::Checksum(
+                "UDP over IPv6 without a checksum".to_owned(),
+            ));
         }
         (0, _) => {}
-        _ => verify("UDP", ends.pseudo(number::UDP, datagram.len()).add_slice(datagram))?,
+        _ => verify(
+            "UDP",
+            ends.pseudo(number::UDP, datagram.len()).add_slice(datagram),
+        )?,
     }
     found.lines.push(format!("UDP {from} > {to}"));
     match to {
@@ -213,7 +239,12 @@ fn tunnel(name: &str, version: u8, payload: &[u8], found: &mut Dissection) -> Re
     ip(payload, found)
 }
 
-fn by_ethertype(name: &str, kind: u16, payload: &[u8], found: &mut Dissection) -> Result<(), Fault> {
+fn by_ethertype(
+    name: &str,
+    kind: u16,
+    payload: &[u8],
+    found: &mut Dissection,
+) -> Result<(), Fault> {
     match kind {
         number::ETHERTYPE_IPV4 => tunnel(name, 4, payload, found),
         number::ETHERTYPE_IPV6 => tunnel(name, 6, payload, found),
@@ -290,7 +321,9 @@ fn gue(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
         }
         1 => tunnel("GUE 1", packet[0] >> 4, packet, found),
         _ => {
-            found.lines.push("GUE control or of another version".to_owned());
+            found
+                .lines
+                .push("GUE control or of another version".to_owned());
             Ok(())
         }
     }
@@ -307,7 +340,9 @@ fn exactly(name: &str, claimed: usize, actual: usize) -> Result<(), Fault> {
     if claimed == actual {
         return Ok(());
     }
-    Err(Fault::Structure(format!("{name} is {claimed}, the bytes are {actual}")))
+    Err(Fault::Transport(format!(
+        "{name} is {claimed}, the bytes are {actual}"
+    )))
 }
 
 fn field<const N: usize>(name: &str, packet: &[u8], offset: usize) -> Result<[u8; N], Fault> {

@@ -13,7 +13,10 @@ const MAGIC: u32 = 0xa1b2_c3d4;
 /// Whether tshark can be run.
 #[must_use]
 pub fn is_installed() -> bool {
-    Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success())
+    Command::new("tshark")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 /// What tshark has against each of the frames: empty lines for those in order.
@@ -22,7 +25,9 @@ pub fn is_installed() -> bool {
 /// When tshark cannot be run or does not answer for every frame.
 pub fn complaints(frames: &[Vec<u8>]) -> Result<Vec<String>> {
     let mut capture = tempfile::NamedTempFile::new().context("cannot make a capture file")?;
-    capture.write_all(&pcap(frames)).context("cannot write the capture file")?;
+    capture
+        .write_all(&pcap(frames))
+        .context("cannot write the capture file")?;
     let output = Command::new("tshark")
         .args(["-n", "-r"])
         .arg(capture.path())
@@ -66,7 +71,10 @@ fn complaint(line: &str) -> String {
     }
     for (name, statuses) in ["IPv4", "TCP", "UDP", "GRE"].iter().zip(fields) {
         // 0 bad, 1 good, 2 unverified, 3 not present.
-        if statuses.split(',').any(|status| status == "0" || status == "Bad") {
+        if statuses
+            .split(',')
+            .any(|status| status == "0" || status == "Bad")
+        {
             found.push(format!("{name} checksum is bad"));
         }
     }

@@ -1,0 +1,192 @@
+//! The fixture table: a sentence, a world, a packet in, the verdict, and the packet out.
+//!
+//! The sentence is the specification. What is expected is written by hand, from the RFCs and
+//! the design; engines run the table ([`engine`](crate::engine)).
+
+mod dsr;
+mod forwarding;
+mod headers;
+mod listeners;
+mod nat;
+mod outside;
+mod replies;
+mod stranger;
+pub mod tunnel;
+mod tunnelled;
+pub mod world;
+
+use std::fmt;
+
+use lbxdp_ebpf::abi::{OriginIndex, TunnelIndex};
+use lbxdp_ebpf::verdict::{Action, Kind, Reason};
+
+use crate::packet::Packet;
+use world::World;
+
+/// One row of the table.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What it is part of.
+    pub theme: &'static str,
+    /// What is specified.
+    pub sentence: String,
+    /// The maps and the node's routes.
+    pub world: World,
+    /// The interface that the packet comes in by.
+    pub ingress: u32,
+    /// Room in front of the frame, where it is not what XDP guarantees.
+    pub headroom: Option<usize>,
+    /// The packet in.
+    pub packet: Packet,
+    /// The verdict, and the packet out.
+    pub expect: Expect,
+}
+
+/// How a case is to end.
+#[derive(Clone, Debug)]
+pub struct Expect {
+    /// What the kernel is told to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The slot of the listener's counters that move; none for a packet that is not forwarded.
+    pub listener: Option<u32>,
+    /// The origin whose counters move.
+    pub origin: Option<OriginIndex>,
+    /// The tunnel whose counters move.
+    pub tunnel: Option<TunnelIndex>,
+    /// The packet out; `None` for "as it came".
+    pub out: Option<Packet>,
+}
+
+/// All cases.
+#[must_use]
+pub fn all() -> Vec<Case> {
+    [
+        outside::cases(),
+        headers::cases(),
+        listeners::cases(),
+        nat::cases(),
+        forwarding::cases(),
+        tunnelled::cases(),
+        dsr::cases(),
+        replies::cases(),
+        stranger::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The beginning of a case: without an end it is none.
+#[derive(Clone, Debug)]
+struct Given {
+    sentence: String,
+    world: World,
+    ingress: u32,
+    headroom: Option<usize>,
+    packet: Packet,
+}
+
+/// Begins a case: a packet that comes in by [`world::ETH0`].
+fn given(sentence: impl Into<String>, world: World, packet: Packet) -> Given {
+    Given {
+        sentence: sentence.into(),
+        world,
+        ingress: world::ETH0,
+        headroom: None,
+        packet,
+    }
+}
+
+impl Given {
+    fn ingress(mut self, ingress: u32) -> Self {
+        self.ingress = ingress;
+        self
+    }
+
+    fn headroom(mut self, headroom: usize) -> Self {
+        self.headroom = Some(headroom);
+        self
+    }
+
+    /// It ends here, and the packet is as it came.
+    fn ends(self, reason: Reason) -> Case {
+        let action = match reason.kind() {
+            Kind::Pass => Action::Pass,
+            Kind::Drop => Action::Drop,
+            Kind::Forward | Kind::Reply => panic!("{reason:?} sends the packet somewhere"),
+        };
+        self.case(Expect {
+            action,
+            reason,
+            listener: None,
+            origin: None,
+            tunnel: None,
+            out: None,
+        })
+    }
+
+    /// It goes to origin 0 of listener 0, or from there, by the interface it came in by.
+    fn sends(self, reason: Reason, out: Packet) -> Case {
+        self.case(Expect {
+            action: Action::Transmit,
+            reason,
+            listener: Some(0),
+            origin: Some(0),
+            tunnel: None,
+            out: Some(out),
+        })
+    }
+
+    fn case(self, expect: Expect) -> Case {
+        Case {
+            theme: "",
+            sentence: self.sentence,
+            world: self.world,
+            ingress: self.ingress,
+            headroom: self.headroom,
+            packet: self.packet,
+            expect,
+        }
+    }
+}
+
+impl Case {
+    fn redirected_to(mut self, ifindex: u32) -> Self {
+        self.expect.action = Action::Redirect(ifindex);
+        self
+    }
+
+    fn of_listener(mut self, counter: u32) -> Self {
+        self.expect.listener = Some(counter);
+        self
+    }
+
+    fn of_origin(mut self, origin: OriginIndex) -> Self {
+        self.expect.origin = Some(origin);
+        self
+    }
+
+    fn through(mut self, tunnel: TunnelIndex) -> Self {
+        self.expect.tunnel = Some(tunnel);
+        self
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {}", self.theme, self.sentence)
+    }
+}
+
+/// Gives all cases of a file their theme.
+fn theme(name: &'static str, cases: Vec<Case>) -> Vec<Case> {
+    cases
+        .into_iter()
+        .map(|case| Case {
+            theme: name,
+            ..case
+        })
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! What runs the fixture table: the packet logic on the host, or the program in the kernel.
+
+pub mod host;
+
+
+
+
+use lbxdp_ebpf::abi::{OriginIndex, TunnelIndex};
+use lbxdp_ebpf::verdict::{Action, Reason};
+
+use crate::cases::{Case, Expect};
+use crate::packet::judge::{Fault, judge};
+
+
+
+/// How a packet ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// What the kernel is told to do. The kernel itself does not say by which interface.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The listener that the packet counted for.
+    pub listener: Option<u32>,
+    /// The origin that it counted for.
+    pub origin: Option<OriginIndex>,
+    /// The tunnel that it counted for.
+    pub tunnel: Option<TunnelIndex>,
+    /// The frame.
+    pub frame: Vec<u8>,
+}
+
+impl Outcome {
+    /// Says in what it differs from what the case expects.
+    ///
+    /// # Errors
+    /// A few lines for a person.
+    pub fn check(&self, case: &Case) -> Result<(), String> {
+        let mut faults = Vec::new();
+        let Expect {
+            action,
+            reason,
+            listener,
+            origin,
+            tunnel,
+            out,
+        } = &case.expect;
+        if self.reason != *reason {
+            faults.push(format!("reason is {:?}, should be {reason:?}", self.reason));
+        }
+        if self.action != *action {
+            faults.push(format!("action is {:?}, should be {action:?}", self.action));
+        }
+        let counted = (self.listener, self.origin, self.tunnel);
+        let should = (*listener, *origin, *tunnel);
+        if counted != should {
+            faults.push(format!(
+                "counted for (listener, origin, tunnel) {counted:?}, should be {should:?}"
+            ));
+        }
+        let wanted = match out {
+            None => Ok(case.packet.bytes()),
+            Some(packet) => packet.bytes_like(&self.frame),
+        };
+        match wanted {
+            Ok(wanted) if wanted == self.frame => {}
+            Ok(wanted) => faults.push(difference(&self.frame, &wanted)),
+            Err(fault) => faults.push(fault),
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{case}\n    {}", faults.join("\n    ")))
+    }
+}
+
+/// Shows two frames, and where they part.
+fn difference(actual: &[u8], wanted: &[u8]) -> String {
+    let at = actual
+        .iter()
+        .zip(wanted)
+        .position(|(a, b)| a != b)
+        .unwrap_or(actual.len().min(wanted.len()));
+    let show = |frame: &[u8]| match judge(frame) {
+        Ok(found) => found.to_string(),
+        Err(Fault::Checksum(what)) => format!("bad checksum: {what}"),
+        Err(Fault::Structure(what) | Fault::Transport(what)) => format!("malformed: {what}"),
+    };
+    format!(
+        "frames differ at byte {at}\n      is        {}\n      {}\n      should be {}\n      {}",
+        hex(actual),
+        show(actual),
+        hex(wanted),
+        show(wanted)
+    )
+}
+
+/// The first bytes of a frame.
+fn hex(frame: &[u8]) -> String {
+    let shown = frame.len().min(140);
+    let mut text: String = frame[..shown].iter().map(|byte| format!("{byte:02x}")).collect();
+    if shown < frame.len() {
+        text.push_str(&format!("… ({} bytes)", frame.len()));
+    }
+    text
+}

@@ -1,0 +1,52 @@
+//! The packet logic as ordinary Rust.
+
+use lbxdp_ebpf::frame::Frame;
+use lbxdp_ebpf::mem::{MemFrame, MemTables};
+use lbxdp_ebpf::pipeline::process;
+
+use super::Outcome;
+use crate::cases::Case;
+
+/// Runs a case.
+#[must_use]
+pub fn run(case: &Case) -> Outcome {
+    let bytes = case.packet.bytes();
+    let frame = match case.headroom {
+        None => MemFrame::new(&bytes),
+        Some(room) => with_headroom(&bytes, room),
+    };
+    outcome(frame, &case.world.tables, case.ingress)
+}
+
+/// Runs a frame.
+#[must_use]
+pub fn run_frame(bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
+    outcome(MemFrame::new(bytes), tables, ingress)
+}
+
+fn outcome(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
+    let verdict = process(&mut frame, tables, ingress);
+    // A packet that is not forwarded counts for its reason alone.
+    let counts = verdict.reason.direction().is_some();
+    Outcome {
+        action: verdict.action,
+        reason: verdict.reason,
+        listener: verdict.listener.filter(|_| counts),
+        origin: verdict.origin.filter(|_| counts),
+        tunnel: verdict.tunnel.filter(|_| counts),
+        frame: frame.bytes().to_vec(),
+    }
+}
+
+/// A frame with less room in front: its first bytes stand in what would be room.
+fn with_headroom(bytes: &[u8], room: usize) -> MemFrame {
+    let into = MemFrame::HEADROOM - room;
+    let mut frame = MemFrame::new(&bytes[into..]);
+    frame
+        .move_head(-i32::try_from(into).expect("a room of bytes"))
+        .expect("there is room by default");
+    for (offset, byte) in bytes.iter().take(into).enumerate() {
+        *frame.at_mut::<[u8; 1]>(offset).expect("the byte is in the frame") = [*byte];
+    }
+    frame
+}
