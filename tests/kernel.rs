@@ -1,0 +1,154 @@
+//! The fixture table in the kernel: the verifier accepts the program, and it does with every
+//! packet what the host does. Needs root.
+
+use std::time::{Duration, Instant};
+
+use lbxdp_ebpf::mem::MemFrame;
+use lbxdp_ebpf::verdict::Action;
+use tests::cases::{self, Case};
+use tests::engine::kernel::{self, Kernel};
+use tests::engine::{Outcome, host};
+
+/// Instructions that the verifier may process.
+const VERIFIER_BUDGET: u32 = 100_000;
+/// Bytes that the maps may take with their default sizes.
+const MEMORY_BUDGET: u64 = 64 << 20;
+
+#[test]
+fn every_case_ends_in_the_kernel_as_on_the_host() {
+    let Some(mut kernel) = load("every_case_ends_in_the_kernel_as_on_the_host") else {
+        return;
+    };
+    let cases = cases::all();
+    let mut faults = Vec::new();
+    for case in &cases {
+        let outcome = match kernel.run(case) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                faults.push(format!("{case}\n    {error:#}"));
+                continue;
+            }
+        };
+        faults.extend(outcome.check(case).err());
+        let on_host = host::run(case);
+        if outcome != on_host {
+            faults.push(format!(
+                "{case}\n    kernel {outcome:?}\n    host   {on_host:?}"
+            ));
+        }
+    }
+    println!("{} cases in the kernel", cases.len());
+    assert!(
+        faults.is_empty(),
+        "{} of {} cases fail:\n{}",
+        faults.len(),
+        cases.len(),
+        faults.join("\n")
+    );
+}
+
+#[test]
+fn the_program_keeps_its_budgets() {
+    let Some(mut kernel) = load("the_program_keeps_its_budgets") else {
+        return;
+    };
+    let instructions = kernel
+        .verified_instructions()
+        .expect("the kernel counts them");
+    let memory = kernel::map_memory().expect("the kernel says");
+    println!("verifier: {instructions} instructions processed, of {VERIFIER_BUDGET}");
+    println!("maps: {} KiB, of {} KiB", memory >> 10, MEMORY_BUDGET >> 10);
+    assert!(instructions <= VERIFIER_BUDGET);
+    assert!(memory <= MEMORY_BUDGET);
+    assert!(memory > 1 << 20, "{memory} bytes cannot be all maps");
+}
+
+#[test]
+fn mutated_frames_end_in_the_kernel_as_on_the_host() {
+    /// How long to try.
+    const TIME: Duration = Duration::from_secs(8);
+    /// How many to try.
+    const FRAMES: usize = 6_000;
+    let Some(mut kernel) = load("mutated_frames_end_in_the_kernel_as_on_the_host") else {
+        return;
+    };
+    let cases: Vec<Case> = cases::all()
+        .into_iter()
+        .filter(|case| case.headroom.is_none())
+        .collect();
+    let mut random = SplitMix(7);
+    let deadline = Instant::now() + TIME;
+    let mut tried = 0;
+    while tried < FRAMES && Instant::now() < deadline {
+        let case = &cases[tried % cases.len()];
+        let frame = random.mutate(case.packet.bytes());
+        let on_host = host::run_frame(&frame, &case.world.tables, case.ingress);
+        let in_kernel = kernel
+            .run_frame(&frame, &case.world.tables, case.ingress, MemFrame::HEADROOM)
+            .expect("the kernel runs the frame");
+        assert_eq!(
+            without_interface(in_kernel),
+            without_interface(on_host),
+            "a mutation of {case}: {frame:02x?}"
+        );
+        tried += 1;
+    }
+    println!("{tried} mutated frames");
+    assert!(tried > 500, "only {tried} frames in {TIME:?}");
+}
+
+/// The kernel does not say by which interface a frame leaves.
+fn without_interface(outcome: Outcome) -> Outcome {
+    match outcome.action {
+        Action::Redirect(_) => Outcome {
+            action: Action::Redirect(0),
+            ..outcome
+        },
+        Action::Pass | Action::Drop | Action::Transmit => outcome,
+    }
+}
+
+/// A generator of numbers that are random enough and always the same (SplitMix64).
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// Changes up to four bytes, and sometimes the length.
+    fn mutate(&mut self, mut frame: Vec<u8>) -> Vec<u8> {
+        for _ in 0..self.below(5) {
+            let at = self.below(frame.len());
+            frame[at] = match self.below(3) {
+                0 => self.next() as u8,
+                1 => frame[at] ^ 1 << self.below(8),
+                _ => [0, 0xff, 0x45, 0x60][self.below(4)],
+            };
+        }
+        if self.below(6) == 0 {
+            frame.truncate(MINIMUM + self.below(frame.len() - MINIMUM + 1));
+        }
+        frame
+    }
+}
+
+/// Shortest frame that the kernel runs a program on (`ETH_HLEN`).
+const MINIMUM: usize = 14;
+
+/// Loads the program, or says why this test cannot run.
+fn load(test: &str) -> Option<Kernel> {
+    if !nix::unistd::geteuid().is_root() {
+        tests::skip(test, "needs root");
+        return None;
+    }
+    Some(Kernel::load().expect("the program loads"))
+}

@@ -1,9 +1,9 @@
 //! What runs the fixture table: the packet logic on the host, or the program in the kernel.
 
 pub mod host;
-
-
-
+pub mod kernel;
+mod maps;
+mod underlay;
 
 use lbxdp_ebpf::abi::{OriginIndex, TunnelIndex};
 use lbxdp_ebpf::verdict::{Action, Reason};
@@ -11,7 +11,7 @@ use lbxdp_ebpf::verdict::{Action, Reason};
 use crate::cases::{Case, Expect};
 use crate::packet::judge::{Fault, judge};
 
-
+pub use underlay::Underlay;
 
 /// How a packet ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,7 +98,10 @@ fn difference(actual: &[u8], wanted: &[u8]) -> String {
 /// The first bytes of a frame.
 fn hex(frame: &[u8]) -> String {
     let shown = frame.len().min(140);
-    let mut text: String = frame[..shown].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text: String = frame[..shown]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     if shown < frame.len() {
         text.push_str(&format!("… ({} bytes)", frame.len()));
     }

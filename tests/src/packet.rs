@@ -77,6 +77,8 @@ pub mod number {
     pub const ETHERTYPE_ETHERNET: u16 = 0x6558;
     /// UDP port: VXLAN.
     pub const PORT_VXLAN: u16 = 4789;
+    /// UDP port: VXLAN before it was assigned one, and still Linux's default.
+    pub const PORT_VXLAN_OLD: u16 = 8472;
     /// UDP port: GUE.
     pub const PORT_GUE: u16 = 6080;
     /// UDP port: GENEVE.

@@ -195,8 +195,13 @@ fn ipv4(ask: Build, asked: Build) -> Vec<Case> {
             Reason::Malformed,
         ),
         ends(
-            "An IPv4 header that claims more options than the frame holds is cut off.",
+            "An IPv4 header that is longer than its packet is a contradiction.",
             in4().ihl(15).tcp(40_000, 80),
+            Reason::Malformed,
+        ),
+        ends(
+            "An IPv4 header that claims more options than the frame holds is cut off.",
+            in4().ihl(15).length(80).tcp(40_000, 80),
             Reason::Truncated,
         ),
         ends(

@@ -307,7 +307,10 @@ fn through_tunnels() -> Vec<Case> {
             "VXLAN with a UDP checksum".to_owned(),
             vxlan().with(PATH_UDP_CHECKSUM),
         ),
-        ("VXLAN at another port".to_owned(), vxlan().at_port(8472)),
+        (
+            "VXLAN at another port".to_owned(),
+            vxlan().at_port(number::PORT_VXLAN_OLD),
+        ),
     ]);
     let mut cases = Vec::new();
     for (name, tunnel) in tunnels {
@@ -336,7 +339,11 @@ fn peculiar_packets() -> Vec<Case> {
     let inner = || answer(ORIGIN4, CLIENT4);
     let outer = |tunnel: &Tunnel| from_hop().ipv4(tunnel.remote, tunnel.local);
     let out = || answered(ORIGIN4, CLIENT4);
-    let bare = || from_hop().ipv4(ORIGIN4, CLIENT4).tcp(ORIGIN_PORT, CLIENT_PORT);
+    let bare = || {
+        from_hop()
+            .ipv4(ORIGIN4, CLIENT4)
+            .tcp(ORIGIN_PORT, CLIENT_PORT)
+    };
     let replies = |sentence: &str, tunnel: &Tunnel, packet: Packet, out: Packet| {
         given(sentence, behind(tunnel, TCP, ORIGIN4), packet)
             .sends(Reason::ReplyNatTunnel, out)

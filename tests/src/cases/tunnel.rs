@@ -1,7 +1,7 @@
 //! Tunnels of cases: what the agent would write of them, and how their packets look.
 
 use lbxdp_ebpf::abi::{
-    Address, Encapsulation, HEADER_SPACE, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
+    Encapsulation, HEADER_SPACE, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
     PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM, Path, Peer, PeerKey, Port, TunnelIndex,
     VnetId,
 };
@@ -260,14 +260,17 @@ impl Tunnel {
         };
         let mut header = Vec::new();
         let [local, remote] = [address(self.local), address(self.remote)];
+        let fixed = if self.has(PATH_SOURCE_ENTROPY) { 2 } else { 0 };
         if self.is_over_v6() {
             header.extend([0x60, 0, 0, 0, 0, 0, protocol, 64]);
-            header.extend(Address::octets(&local));
-            header.extend(Address::octets(&remote));
+            header.extend(&local.octets()[..16 - fixed]);
+            header.extend(&[0; 2][..fixed]);
+            header.extend(remote.octets());
         } else {
             header.extend([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
-            header.extend(Address::v4_octets(&local));
-            header.extend(Address::v4_octets(&remote));
+            header.extend(&local.v4_octets()[..4 - fixed]);
+            header.extend(&[0; 2][..fixed]);
+            header.extend(remote.v4_octets());
         }
         if let Some(port) = self.port() {
             header.extend([0, 0]);
@@ -296,9 +299,15 @@ impl Tunnel {
                 header.extend(ethernet);
             }
             Encapsulation::Geneve => {
-                header.extend([0; 4]);
+                let ethernet_inside = self.has(PATH_INNER_ETHERNET);
+                header.extend([0, 0]);
+                header.extend(if ethernet_inside {
+                    [0x65, 0x58]
+                } else {
+                    [0; 2]
+                });
                 header.extend(vni);
-                if self.has(PATH_INNER_ETHERNET) {
+                if ethernet_inside {
                     header.extend(ethernet);
                 }
             }

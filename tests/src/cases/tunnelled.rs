@@ -12,7 +12,7 @@ use super::world::{
     VIP_PORT, VIP4, World, client_like, from_router, local, nat, to_hop, vip_like,
 };
 use super::{Case, given, theme};
-use crate::packet::Packet;
+use crate::packet::{Packet, number};
 
 fn world(tunnel: &Tunnel, origin: &str, protocol: u8) -> World {
     World::new()
@@ -134,7 +134,7 @@ fn variants() -> Vec<Case> {
             ));
         }
     }
-    let odd = Tunnel::over_v4(Encapsulation::Vxlan).at_port(8472);
+    let odd = Tunnel::over_v4(Encapsulation::Vxlan).at_port(number::PORT_VXLAN_OLD);
     cases.push(tcp(
         "VXLAN at another port than its own.".to_owned(),
         &odd,

@@ -86,6 +86,9 @@ pub const ROUTES: &[(&str, u8, Route)] = &[
     ("2001:db8:c5::", 64, Route::NotForwarded),
     ("2001:db8:c6::", 64, Route::TooBig),
     ("2001:db8:c7::", 64, Route::ForwardingOff),
+    // Where no route leads the kernel says so by what it says of its own addresses.
+    ("0.0.0.0", 0, Route::NotForwarded),
+    ("::", 0, Route::NotForwarded),
 ];
 
 /// IP MTU of the networks whose route says "too big".

@@ -46,7 +46,9 @@ fn with_headroom(bytes: &[u8], room: usize) -> MemFrame {
         .move_head(-i32::try_from(into).expect("a room of bytes"))
         .expect("there is room by default");
     for (offset, byte) in bytes.iter().take(into).enumerate() {
-        *frame.at_mut::<[u8; 1]>(offset).expect("the byte is in the frame") = [*byte];
+        *frame
+            .at_mut::<[u8; 1]>(offset)
+            .expect("the byte is in the frame") = [*byte];
     }
     frame
 }

@@ -30,6 +30,15 @@ pub struct Dissection {
     pub trailer: usize,
 }
 
+/// Ports at which UDP over IPv6 may have no checksum (RFC 6935): those of tunnels, that of older
+/// VXLAN included.
+const TUNNEL_PORTS: &[u16] = &[
+    number::PORT_GENEVE,
+    number::PORT_GUE,
+    number::PORT_VXLAN,
+    number::PORT_VXLAN_OLD,
+];
+
 /// Takes a frame apart.
 ///
 /// # Errors
@@ -205,7 +214,7 @@ fn udp(datagram: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault>
     let slice = UdpSlice::from_slice(datagram).map_err(|e| Fault::Transport(e.to_string()))?;
     exactly("UDP length", usize::from(slice.length()), datagram.len())?;
     let (from, to) = (slice.source_port(), slice.destination_port());
-    let is_tunnel = [number::PORT_GENEVE, number::PORT_GUE, number::PORT_VXLAN].contains(&to);
+    let is_tunnel = TUNNEL_PORTS.contains(&to);
     match (slice.checksum(), ends) {
         (0, Ends::V6(..)) if !is_tunnel => {
             // RFC 8200, 8.1; RFC 6935 exempts tunnels.
@@ -221,7 +230,7 @@ fn udp(datagram: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault>
     }
     found.lines.push(format!("UDP {from} > {to}"));
     match to {
-        number::PORT_VXLAN => vxlan(slice.payload(), found),
+        number::PORT_VXLAN | number::PORT_VXLAN_OLD => vxlan(slice.payload(), found),
         number::PORT_GENEVE => geneve(slice.payload(), found),
         number::PORT_GUE => gue(slice.payload(), found),
         _ => Ok(()),

@@ -1,0 +1,274 @@
+//! The program in the kernel, run by `BPF_PROG_TEST_RUN`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use lbxdp_ebpf::abi::{Count, Traffic};
+use lbxdp_ebpf::mem::{MemFrame, MemTables};
+use lbxdp_ebpf::verdict::{Action, Direction, Reason};
+
+use super::maps::{Counters, Maps};
+use super::{Outcome, Underlay};
+use crate::cases::Case;
+
+/// Actions of XDP (`enum xdp_action`).
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+
+/// Room for what encapsulation adds.
+const ROOM: usize = 512;
+
+/// The loaded program with its maps, in a network namespace of its own.
+pub struct Kernel {
+    ebpf: Ebpf,
+    maps: Maps,
+    _underlay: Underlay,
+}
+
+/// Where the object is: `LBXDP_BPF_OBJECT`, or what `cargo xtask build-ebpf` leaves.
+#[must_use]
+pub fn object_path() -> PathBuf {
+    std::env::var_os("LBXDP_BPF_OBJECT").map_or_else(
+        || {
+            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+                || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
+                PathBuf::from,
+            );
+            target.join("lbxdp.bpf.o")
+        },
+        PathBuf::from,
+    )
+}
+
+/// Reads the object.
+///
+/// # Errors
+/// When it is not there; says which command makes it.
+pub fn object() -> Result<Vec<u8>> {
+    let path = object_path();
+    fs::read(&path).with_context(|| {
+        format!(
+            "cannot read the eBPF object {}: `cargo xtask build-ebpf` makes it",
+            path.display()
+        )
+    })
+}
+
+impl Kernel {
+    /// Loads the object; needs root.
+    ///
+    /// # Errors
+    /// When the object is missing, or the kernel refuses it.
+    pub fn load() -> Result<Self> {
+        let object = object()?;
+        let underlay = Underlay::lay()?;
+        let mut ebpf = EbpfLoader::new()
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global(aya_log_level_name(), &0_u8, false)
+            .load(&object)
+            .context("the kernel refuses the maps of the object")?;
+        program(&mut ebpf)?
+            .load()
+            .context("the kernel refuses the program")?;
+        let maps = Maps::take(&mut ebpf)?;
+        Ok(Self {
+            ebpf,
+            maps,
+            _underlay: underlay,
+        })
+    }
+
+    /// Instructions that the verifier processed.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn verified_instructions(&mut self) -> Result<u32> {
+        program(&mut self.ebpf)?
+            .info()
+            .context("the kernel does not describe the program")?
+            .verified_instruction_count()
+            .context("the kernel does not count verified instructions (before Linux 5.16)")
+    }
+
+    /// Runs a case.
+    ///
+    /// The kernel does not say by which interface a redirected frame leaves: that of the case is
+    /// taken for granted.
+    ///
+    /// # Errors
+    /// When it cannot be run, or when the counters have not moved as they must: exactly one
+    /// packet, with all its bytes, in one reason, and in the counters of what it was sent by.
+    pub fn run(&mut self, case: &Case) -> Result<Outcome> {
+        let room = case.headroom.unwrap_or(MemFrame::HEADROOM);
+        let outcome =
+            self.run_frame(&case.packet.bytes(), &case.world.tables, case.ingress, room)?;
+        let action = match (outcome.action, case.expect.action) {
+            (Action::Redirect(_), Action::Redirect(ifindex)) => Action::Redirect(ifindex),
+            (action, _) => action,
+        };
+        Ok(Outcome { action, ..outcome })
+    }
+
+    /// Runs a frame with `room` bytes before it. The interface of a redirect is 0.
+    ///
+    /// # Errors
+    /// As for [`Kernel::run`].
+    pub fn run_frame(
+        &mut self,
+        bytes: &[u8],
+        tables: &MemTables,
+        ingress: u32,
+        room: usize,
+    ) -> Result<Outcome> {
+        self.maps.hold(tables)?;
+        let before = self.maps.counters()?;
+        // What is in front of the frame as metadata is no room for headers.
+        let metadata = MemFrame::HEADROOM - room;
+        let mut input = vec![0; metadata];
+        input.extend_from_slice(bytes);
+        let context = context(metadata, input.len(), ingress);
+        let mut output = vec![0; input.len() + ROOM];
+        let result = program(&mut self.ebpf)?
+            .test_run(TestRunOptions {
+                data_in: Some(&input),
+                data_out: Some(&mut output),
+                ctx_in: Some(&context),
+                ..TestRunOptions::default()
+            })
+            .with_context(|| format!("BPF_PROG_TEST_RUN of {} bytes", bytes.len()))?;
+        output.truncate(result.data_size_out as usize);
+        let frame = output.split_off(metadata.min(output.len()));
+        let after = self.maps.counters()?;
+        let moved = moved(&before, &after, bytes.len() as u64)?;
+        Ok(Outcome {
+            action: match result.return_value {
+                XDP_DROP => Action::Drop,
+                XDP_PASS => Action::Pass,
+                XDP_TX => Action::Transmit,
+                XDP_REDIRECT => Action::Redirect(0),
+                other => bail!("the program returned {other}"),
+            },
+            frame,
+            ..moved
+        })
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    ebpf.program_mut("lbxdp")
+        .context("the object has no program lbxdp")?
+        .try_into()
+        .context("lbxdp is not an XDP program")
+}
+
+/// The variable that holds the level of `aya-log`.
+const fn aya_log_level_name() -> &'static str {
+    "AYA_LOG_LEVEL"
+}
+
+/// A `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+fn context(metadata: usize, length: usize, ingress: u32) -> Vec<u8> {
+    [metadata as u32, length as u32, 0, ingress, 0, 0]
+        .iter()
+        .flat_map(|field| field.to_ne_bytes())
+        .collect()
+}
+
+/// What one packet of `bytes` bytes has moved; an outcome without action and frame.
+fn moved(before: &Counters, after: &Counters, bytes: u64) -> Result<Outcome> {
+    let reasons = steps(&before.reasons, &after.reasons, |count| *count);
+    let [(reason, step)] = reasons.as_slice() else {
+        bail!("one reason must be counted, not {reasons:?}");
+    };
+    let reason = *Reason::ALL
+        .get(*reason as usize)
+        .context("a reason out of range")?;
+    ensure!(
+        *step == Count { packets: 1, bytes },
+        "{reason:?} counts {step:?}, not one packet of {bytes} bytes"
+    );
+    let one = |name: &str, before: &[Traffic], after: &[Traffic]| -> Result<Option<u32>> {
+        let forward = steps(before, after, |traffic| traffic.forward);
+        let reply = steps(before, after, |traffic| traffic.reply);
+        let (with, against) = match reason.direction() {
+            Some(Direction::Forward) => (forward, reply),
+            Some(Direction::Reply) => (reply, forward),
+            None => {
+                ensure!(
+                    forward.is_empty() && reply.is_empty(),
+                    "{reason:?} moves the counters of a {name}"
+                );
+                return Ok(None);
+            }
+        };
+        ensure!(
+            against.is_empty(),
+            "a {name} counts {reason:?} in the wrong direction"
+        );
+        match with.as_slice() {
+            [] => Ok(None),
+            [(index, step)] if *step == (Count { packets: 1, bytes }) => Ok(Some(*index)),
+            other => Err(anyhow!("counters of {name}s move by {other:?}")),
+        }
+    };
+    Ok(Outcome {
+        action: Action::Drop,
+        reason,
+        listener: one("listener", &before.listeners, &after.listeners)?,
+        origin: one("origin", &before.origins, &after.origins)?
+            .map(u16::try_from)
+            .transpose()
+            .context("an origin's slot")?,
+        tunnel: one("tunnel", &before.tunnels, &after.tunnels)?
+            .map(u16::try_from)
+            .transpose()
+            .context("a tunnel's slot")?,
+        frame: Vec::new(),
+    })
+}
+
+/// The slots that differ, and by how much.
+fn steps<T>(before: &[T], after: &[T], count: impl Fn(&T) -> Count) -> Vec<(u32, Count)> {
+    let pairs = before
+        .iter()
+        .zip(after)
+        .map(|(old, new)| (count(old), count(new)));
+    (0..)
+        .zip(pairs)
+        .filter(|(_, (old, new))| old != new)
+        .map(|(index, (old, new))| {
+            let step = Count {
+                packets: new.packets - old.packets,
+                bytes: new.bytes - old.bytes,
+            };
+            (index, step)
+        })
+        .collect()
+}
+
+/// Bytes of memory that the kernel charges for all maps that this process has open.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn map_memory() -> Result<u64> {
+    let mut maps = std::collections::BTreeMap::new();
+    for entry in fs::read_dir("/proc/self/fdinfo").context("cannot read /proc/self/fdinfo")? {
+        // A descriptor may be closed in the meantime, that of the folder itself is.
+        let Ok(text) = fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+        };
+        if let (Some(id), Some(memory)) = (field("map_id:"), field("memlock:")) {
+            maps.insert(id, memory);
+        }
+    }
+    Ok(maps.values().sum())
+}

@@ -1,0 +1,217 @@
+//! The maps of a loaded object, filled from the tables of a world.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
+use aya::{Ebpf, Pod};
+use lbxdp_ebpf::abi::{
+    Count, Listener, Node, Origin, Path, Peer, PeerKey, PortSet, Reverse, RouteKey,
+    Row, Service, Table, Traffic,
+};
+use lbxdp_ebpf::mem::MemTables;
+
+/// Slots of each counter map that are looked at after every packet: those that cases use.
+const WATCHED: u32 = 16;
+
+/// The maps, and what they hold.
+pub(super) struct Maps {
+    node: Array<MapData, Node>,
+    listeners: HashMap<MapData, Service, Listener>,
+    reverse: HashMap<MapData, Service, Reverse>,
+    tables: Array<MapData, Table>,
+    rows: Array<MapData, Row>,
+    origins: Array<MapData, Origin>,
+    peers: HashMap<MapData, PeerKey, Peer>,
+    tunnels: Array<MapData, Path>,
+    routes: LpmTrie<MapData, RouteKey, u32>,
+    tunnel_ports: Array<MapData, PortSet>,
+    reasons: PerCpuArray<MapData, Count>,
+    listener_counters: PerCpuArray<MapData, Traffic>,
+    origin_counters: PerCpuArray<MapData, Traffic>,
+    tunnel_counters: PerCpuArray<MapData, Traffic>,
+    now: MemTables,
+}
+
+/// The sums of all counters that are watched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Counters {
+    pub(super) reasons: Vec<Count>,
+    pub(super) listeners: Vec<Traffic>,
+    pub(super) origins: Vec<Traffic>,
+    pub(super) tunnels: Vec<Traffic>,
+}
+
+impl Maps {
+    /// Takes the maps of an object, all of them empty.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            node: take(ebpf, "NODE")?,
+            listeners: take(ebpf, "LISTENERS")?,
+            reverse: take(ebpf, "REVERSE")?,
+            tables: take(ebpf, "TABLES")?,
+            rows: take(ebpf, "ROWS")?,
+            origins: take(ebpf, "ORIGINS")?,
+            peers: take(ebpf, "PEERS")?,
+            tunnels: take(ebpf, "TUNNELS")?,
+            routes: take(ebpf, "ROUTES")?,
+            tunnel_ports: take(ebpf, "TUNNEL_PORTS")?,
+            reasons: take(ebpf, "REASONS")?,
+            listener_counters: take(ebpf, "LISTENER_COUNTERS")?,
+            origin_counters: take(ebpf, "ORIGIN_COUNTERS")?,
+            tunnel_counters: take(ebpf, "TUNNEL_COUNTERS")?,
+            now: MemTables::default(),
+        })
+    }
+
+    /// Makes the maps hold these tables and nothing else.
+    pub(super) fn hold(&mut self, wanted: &MemTables) -> Result<()> {
+        // Taken apart without a rest, so that a new map is not forgotten here.
+        let MemTables {
+            node,
+            listeners,
+            tables,
+            rows,
+            origins,
+            reverse,
+            tunnel_ports,
+            peers,
+            tunnels,
+            routes,
+            node_routes: _,
+        } = wanted;
+        let now = &self.now;
+        if now.node != *node {
+            self.node
+                .set(0, node.unwrap_or_default(), 0)
+                .context("map NODE")?;
+        }
+        hash(&mut self.listeners, &now.listeners, listeners).context("map LISTENERS")?;
+        hash(&mut self.reverse, &now.reverse, reverse).context("map REVERSE")?;
+        hash(&mut self.peers, &now.peers, peers).context("map PEERS")?;
+        array(&mut self.tables, &now.tables, tables, Table::default()).context("map TABLES")?;
+        array(&mut self.rows, &now.rows, rows, Row::VACANT).context("map ROWS")?;
+        array(&mut self.origins, &now.origins, origins, EMPTY_ORIGIN).context("map ORIGINS")?;
+        array(&mut self.tunnels, &now.tunnels, tunnels, EMPTY_PATH).context("map TUNNELS")?;
+        let ports = |ports: &BTreeSet<u16>| {
+            let mut sets: BTreeMap<u16, PortSet> = BTreeMap::new();
+            for port in ports {
+                sets.entry(port / 64).or_default().0 |= 1 << (port % 64);
+            }
+            sets
+        };
+        let (old, new) = (ports(&now.tunnel_ports), ports(tunnel_ports));
+        array(&mut self.tunnel_ports, &old, &new, PortSet::default())
+            .context("map TUNNEL_PORTS")?;
+        for (vnet, network, bits) in now.routes.keys().filter(|key| !routes.contains_key(key)) {
+            let key = RouteKey::new(*vnet, *network);
+            let bits = RouteKey::VNET_BITS + u32::from(*bits);
+            self.routes
+                .remove(&Key::new(bits, key))
+                .context("map ROUTES")?;
+        }
+        for ((vnet, network, bits), tunnel) in routes {
+            let key = RouteKey::new(*vnet, *network);
+            let bits = RouteKey::VNET_BITS + u32::from(*bits);
+            let key = Key::new(bits, key);
+            self.routes
+                .insert(&key, u32::from(*tunnel), 0)
+                .context("map ROUTES")?;
+        }
+        self.now = wanted.clone();
+        Ok(())
+    }
+
+    /// Reads the counters.
+    pub(super) fn counters(&self) -> Result<Counters> {
+        let traffic = |map: &PerCpuArray<MapData, Traffic>| -> Result<Vec<Traffic>> {
+            (0..WATCHED).map(|index| traffic(map, index)).collect()
+        };
+        let reasons = (0..self.reasons.len())
+            .map(|index| {
+                let cpus = self.reasons.get(&index, 0).context("map REASONS")?;
+                Ok(cpus
+                    .iter()
+                    .fold(Count::default(), |sum, cpu| add(sum, *cpu)))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Counters {
+            reasons,
+            listeners: traffic(&self.listener_counters)?,
+            origins: traffic(&self.origin_counters)?,
+            tunnels: traffic(&self.tunnel_counters)?,
+        })
+    }
+}
+
+const EMPTY_PATH: Path = Path {
+    tunnel: 0,
+    ..Path::UNRESOLVED
+};
+
+const EMPTY_ORIGIN: Origin = Origin {
+    address: lbxdp_ebpf::abi::Address::UNSPECIFIED,
+    port: lbxdp_ebpf::abi::Port::new(0),
+    mode: 0,
+    reserved: 0,
+    vnet: lbxdp_ebpf::abi::VnetId::LOCAL,
+    path: EMPTY_PATH,
+};
+
+fn traffic(map: &PerCpuArray<MapData, Traffic>, index: u32) -> Result<Traffic> {
+    let cpus = map.get(&index, 0).context("a map of counters")?;
+    Ok(cpus.iter().fold(Traffic::default(), |sum, cpu| Traffic {
+        forward: add(sum.forward, cpu.forward),
+        reply: add(sum.reply, cpu.reply),
+    }))
+}
+
+fn add(a: Count, b: Count) -> Count {
+    Count {
+        packets: a.packets + b.packets,
+        bytes: a.bytes + b.bytes,
+    }
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T> {
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("the object has no map {name}"))?;
+    T::try_from(map).with_context(|| format!("map {name} has another shape"))
+}
+
+fn hash<K: Pod + Ord, V: Pod + PartialEq>(
+    map: &mut HashMap<MapData, K, V>,
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+) -> Result<(), MapError> {
+    for key in old.keys().filter(|key| !new.contains_key(key)) {
+        map.remove(key)?;
+    }
+    for (key, value) in new
+        .iter()
+        .filter(|(key, value)| old.get(key) != Some(value))
+    {
+        map.insert(key, value, 0)?;
+    }
+    Ok(())
+}
+
+fn array<I: Copy + Into<u32> + Ord, V: Pod + PartialEq>(
+    map: &mut Array<MapData, V>,
+    old: &BTreeMap<I, V>,
+    new: &BTreeMap<I, V>,
+    empty: V,
+) -> Result<(), MapError> {
+    for index in old.keys().filter(|index| !new.contains_key(index)) {
+        map.set((*index).into(), empty, 0)?;
+    }
+    for (index, value) in new
+        .iter()
+        .filter(|(index, value)| old.get(index) != Some(value))
+    {
+        map.set((*index).into(), *value, 0)?;
+    }
+    Ok(())
+}
