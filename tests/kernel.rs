@@ -7,7 +7,7 @@ use lbxdp_ebpf::mem::MemFrame;
 use lbxdp_ebpf::verdict::Action;
 use tests::cases::{self, Case};
 use tests::engine::kernel::{self, Kernel};
-use tests::engine::{Outcome, host};
+use tests::engine::{Outcome, host, object};
 
 /// Instructions that the verifier may process.
 const VERIFIER_BUDGET: u32 = 100_000;
@@ -148,6 +148,10 @@ const MINIMUM: usize = 14;
 fn load(test: &str) -> Option<Kernel> {
     if !nix::unistd::geteuid().is_root() {
         tests::skip(test, "needs root");
+        return None;
+    }
+    if let Some(excuse) = object::excuse() {
+        tests::skip(test, excuse);
         return None;
     }
     Some(Kernel::load().expect("the program loads"))

@@ -3,6 +3,7 @@
 pub mod host;
 pub mod kernel;
 mod maps;
+pub mod object;
 mod underlay;
 
 use lbxdp_ebpf::abi::{OriginIndex, TunnelIndex};

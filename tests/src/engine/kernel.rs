@@ -1,7 +1,6 @@
 //! The program in the kernel, run by `BPF_PROG_TEST_RUN`.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
@@ -11,7 +10,7 @@ use lbxdp_ebpf::mem::{MemFrame, MemTables};
 use lbxdp_ebpf::verdict::{Action, Direction, Reason};
 
 use super::maps::{Counters, Maps};
-use super::{Outcome, Underlay};
+use super::{Outcome, Underlay, object};
 use crate::cases::Case;
 
 /// Actions of XDP (`enum xdp_action`).
@@ -30,42 +29,13 @@ pub struct Kernel {
     _underlay: Underlay,
 }
 
-/// Where the object is: `LBXDP_BPF_OBJECT`, or what `cargo xtask build-ebpf` leaves.
-#[must_use]
-pub fn object_path() -> PathBuf {
-    std::env::var_os("LBXDP_BPF_OBJECT").map_or_else(
-        || {
-            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-                || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
-                PathBuf::from,
-            );
-            target.join("lbxdp.bpf.o")
-        },
-        PathBuf::from,
-    )
-}
-
-/// Reads the object.
-///
-/// # Errors
-/// When it is not there; says which command makes it.
-pub fn object() -> Result<Vec<u8>> {
-    let path = object_path();
-    fs::read(&path).with_context(|| {
-        format!(
-            "cannot read the eBPF object {}: `cargo xtask build-ebpf` makes it",
-            path.display()
-        )
-    })
-}
-
 impl Kernel {
     /// Loads the object; needs root.
     ///
     /// # Errors
     /// When the object is missing, or the kernel refuses it.
     pub fn load() -> Result<Self> {
-        let object = object()?;
+        let object = object::bytes()?;
         let underlay = Underlay::lay()?;
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)

@@ -7,8 +7,8 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
 use aya::{Ebpf, Pod};
 use lbxdp_ebpf::abi::{
-    Count, Listener, Node, Origin, Path, Peer, PeerKey, PortSet, Reverse, RouteKey,
-    Row, Service, Table, Traffic,
+    Count, Listener, Node, Origin, Path, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service,
+    Table, Traffic,
 };
 use lbxdp_ebpf::mem::MemTables;
 
