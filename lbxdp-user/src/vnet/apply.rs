@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 
+use anyhow::Result;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
+use super::desired::Desired;
 use super::diagnosis::diagnose;
 use super::network::{Network, Refusal};
-use super::plan::Command;
+use super::plan::{Command, removal};
 use super::{fou, message};
 
 /// A command that could not be executed.
@@ -70,7 +72,18 @@ impl Network {
         failures
     }
 
-    async fn execute(&self, command: &Command) -> Result<(), Refusal> {
+    /// Removes everything that the agent made, whatever is configured. Settings of interfaces that
+    /// are not its own (`forwarding`) stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be asked what there is.
+    pub async fn remove_all(&self) -> Result<Vec<Failure>> {
+        let observed = self.observe(&Desired::default()).await?;
+        Ok(self.apply(removal(&observed).commands).await)
+    }
+
+    async fn execute(&self, command: &Command) -> std::result::Result<(), Refusal> {
         use RouteNetlinkMessage as Message;
 
         const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
@@ -139,14 +152,18 @@ impl Network {
         }
     }
 
-    async fn set_link(&self, name: &str, attribute: LinkAttribute) -> Result<(), Refusal> {
+    async fn set_link(
+        &self,
+        name: &str,
+        attribute: LinkAttribute,
+    ) -> std::result::Result<(), Refusal> {
         let index = self.index(name).await?;
         let link = message::set_link(index, vec![attribute]);
         self.change(RouteNetlinkMessage::SetLink(link), 0).await
     }
 
     /// The index of the link of this name.
-    pub(super) async fn index(&self, name: &str) -> Result<u32, Refusal> {
+    pub(super) async fn index(&self, name: &str) -> std::result::Result<u32, Refusal> {
         let mut request = LinkMessage::default();
         (request.attributes).push(LinkAttribute::IfName(name.to_owned()));
         match self.get(RouteNetlinkMessage::GetLink(request)).await? {
@@ -160,7 +177,7 @@ impl Network {
 }
 
 /// What is to be deleted, and is not there, is deleted.
-fn gone(result: Result<(), Refusal>) -> Result<(), Refusal> {
+fn gone(result: std::result::Result<(), Refusal>) -> std::result::Result<(), Refusal> {
     match result {
         Err(Refusal {
             errno: libc::ENOENT | libc::ESRCH | libc::ENODEV | libc::ENXIO | libc::EADDRNOTAVAIL,

@@ -286,8 +286,11 @@ pub(super) mod tests {
     use super::*;
     use crate::config::model::{HashKey, Node, TunnelKind, Vnet, XdpMode};
 
-    /// A configuration with the VNets given: name, id, tunnels.
-    pub(in crate::vnet) fn config(vnets: &[(&str, u32, &[(&str, Tunnel)])]) -> Config {
+    /// Name, id and tunnels of a VNet.
+    type Given<'a> = (&'a str, u32, &'a [(&'a str, Tunnel)]);
+
+    /// A configuration with the VNets given.
+    pub(in crate::vnet) fn config(vnets: &[Given<'_>]) -> Config {
         Config {
             node: Node {
                 interfaces: vec!["eth0".to_owned()],

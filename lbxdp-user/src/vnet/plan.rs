@@ -1,12 +1,18 @@
 #![forbid(unsafe_code)]
 //! From what is and what is to be, the commands that lead from one to the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod command;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
 use ipnet::IpNet;
 
-use super::desired::{Desired, Family, Route, Rule, Scope, Setting, Sysctl};
+pub use command::Command;
+
+use super::desired::{Desired, Family, Route, Scope, Setting, Sysctl};
 use super::device::{Device, GuePort};
 use super::observe::{Link, Observed, REVERSE_PATH_OF_ALL};
 
@@ -17,49 +23,6 @@ pub struct Plan {
     pub commands: Vec<Command>,
     /// What the agent does not change because it is not its own, or it may not.
     pub problems: Vec<Problem>,
-}
-
-/// One change to the kernel's network.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command {
-    /// Removes a rule of ours.
-    DeleteRule(Rule),
-    /// Removes a route of ours.
-    DeleteRoute(Route),
-    /// Removes a device of ours, and with it its addresses and routes.
-    DeleteDevice {
-        /// Its name.
-        name: String,
-        /// Its index when it was seen to be ours.
-        index: u32,
-    },
-    /// Stops receiving GUE.
-    CloseGuePort(GuePort),
-    /// Starts receiving GUE, for this device.
-    OpenGuePort(GuePort, String),
-    /// Makes a device; it is down and has no addresses.
-    CreateDevice(Device),
-    /// Changes a device's MTU, in bytes.
-    SetMtu(String, u16),
-    /// Changes a device's MAC address.
-    SetMac(String, [u8; 6]),
-    /// Makes a kernel setting.
-    SetSysctl {
-        /// Path below `/proc/sys`.
-        path: String,
-        /// The value.
-        value: String,
-    },
-    /// Sets a device up.
-    SetUp(String),
-    /// Adds an address to a device.
-    AddAddress(String, IpNet),
-    /// Removes an address of ours from a device.
-    DeleteAddress(String, IpNet),
-    /// Adds a route.
-    AddRoute(Route),
-    /// Adds a rule.
-    AddRule(Rule),
 }
 
 /// Something that the agent leaves as it is, and that somebody should know of.
@@ -172,7 +135,8 @@ impl<'a> Planner<'a> {
         for route in &self.observed.routes {
             let goes = (self.observed.links.get(&route.device))
                 .is_some_and(|link| link.is_ours() && !self.kept.contains(route.device.as_str()));
-            if !goes && !(self.desired.routes.contains(route) && self.is_wanted(&route.device)) {
+            let stays = self.desired.routes.contains(route) && self.is_wanted(&route.device);
+            if !(goes || stays) {
                 self.do_(Command::DeleteRoute(route.clone()));
             }
         }
@@ -305,11 +269,11 @@ impl<'a> Planner<'a> {
             .collect();
         // A gateway can only be named once the route to it is there.
         missing.sort_by_key(|route| route.via.is_some());
-        let foreign: BTreeMap<_, _> = (self.observed.foreign_routes.iter())
-            .map(|route| ((route.table, route.prefix, route.metric), ()))
+        let foreign: BTreeSet<_> = (self.observed.foreign_routes.iter())
+            .map(|route| (route.table, route.prefix, route.metric))
             .collect();
         for route in missing {
-            if foreign.contains_key(&(route.table, route.prefix, route.metric)) {
+            if foreign.contains(&(route.table, route.prefix, route.metric)) {
                 self.plan.problems.push(Problem {
                     subject: route.device.clone(),
                     text: format!(
@@ -411,55 +375,3 @@ impl<'a> Planner<'a> {
 fn is_same(device: &Device, link: &Link) -> bool {
     link.kind.as_deref() == Some(device.link_kind().name()) && link.alias == device.alias()
 }
-
-impl Command {
-    /// The device, interface or table that it concerns.
-    #[must_use]
-    pub fn subject(&self) -> &str {
-        match self {
-            Self::DeleteRule(rule) | Self::AddRule(rule) => &rule.device,
-            Self::DeleteRoute(route) | Self::AddRoute(route) => &route.device,
-            Self::CreateDevice(device) => &device.name,
-            Self::CloseGuePort(_) => "gue",
-            Self::DeleteDevice { name, .. }
-            | Self::OpenGuePort(_, name)
-            | Self::SetMtu(name, _)
-            | Self::SetMac(name, _)
-            | Self::SetUp(name)
-            | Self::AddAddress(name, _)
-            | Self::DeleteAddress(name, _) => name,
-            Self::SetSysctl { path, .. } => path.split('/').nth(3).unwrap_or_default(),
-        }
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DeleteRule(rule) => write!(f, "delete {rule}"),
-            Self::DeleteRoute(route) => write!(f, "delete {route}"),
-            Self::DeleteDevice { name, .. } => write!(f, "delete device {name}"),
-            Self::CloseGuePort(port) => write!(f, "close GUE {port}"),
-            Self::OpenGuePort(port, device) => write!(f, "open GUE {port} for {device}"),
-            Self::CreateDevice(device) => write!(
-                f,
-                "create device {} ({} to {} for {})",
-                device.name,
-                device.link_kind(),
-                device.remote,
-                device.owner
-            ),
-            Self::SetMtu(device, mtu) => write!(f, "set the MTU of {device} to {mtu}"),
-            Self::SetMac(device, _) => write!(f, "set the MAC address of {device}"),
-            Self::SetSysctl { path, value } => write!(f, "set {path} to {value}"),
-            Self::SetUp(device) => write!(f, "set {device} up"),
-            Self::AddAddress(device, address) => write!(f, "add {address} to {device}"),
-            Self::DeleteAddress(device, address) => write!(f, "delete {address} from {device}"),
-            Self::AddRoute(route) => write!(f, "add {route}"),
-            Self::AddRule(rule) => write!(f, "add {rule}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

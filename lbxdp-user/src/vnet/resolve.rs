@@ -1,8 +1,9 @@
 #![forbid(unsafe_code)]
 //! Next hops: by which interface, and to which MAC address, a packet leaves.
 
+mod next_hop;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use anyhow::Result;
@@ -13,106 +14,14 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia};
 use rtnetlink::packet_core::NLM_F_CREATE;
 
+pub use next_hop::{Hop, NextHop, Query, Unresolved};
+
 use super::message;
 use super::network::{Network, Refusal};
 use super::observe::{Link, ip};
 
 /// Kinds of link that send through others, by a choice that the program cannot make for them.
 const INDIRECT: [&str; 6] = ["bond", "team", "bridge", "macvlan", "ipvlan", "vrf"];
-
-/// Where to.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Query {
-    /// Destination address.
-    pub destination: IpAddr,
-    /// Source address, which must be one of the node's, where policy routing may look at it.
-    pub source: Option<IpAddr>,
-    /// Name of the device that it must leave by; thereby the VNet.
-    pub device: Option<String>,
-}
-
-/// The answer to a [`Query`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NextHop {
-    /// The way is known.
-    Resolved(Hop),
-    /// It is not, or not yet: the kernel was asked to find out where it can.
-    Unresolved(Unresolved),
-}
-
-/// All that is needed to send a packet on its way.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hop {
-    /// Interface that the packet leaves by: below a VLAN device, the one that it is over.
-    pub ifindex: u32,
-    /// Name of that interface.
-    pub interface: String,
-    /// VLAN identifier to put on, when the route is through an 802.1Q device.
-    pub vlan: Option<u16>,
-    /// MAC address to send from.
-    pub mac: [u8; 6],
-    /// Largest IP packet, in bytes: of the interface, or of the route if that is less.
-    pub mtu: u32,
-    /// Who is sent to: the gateway, or the destination itself.
-    pub gateway: IpAddr,
-    /// Its MAC address.
-    pub gateway_mac: [u8; 6],
-}
-
-/// Why there is no next hop.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unresolved {
-    /// No route leads there.
-    NoRoute {
-        /// What the kernel says.
-        cause: String,
-    },
-    /// The destination is the node's own address.
-    Local,
-    /// A route forbids it.
-    Forbidden,
-    /// There is no such device.
-    NoDevice {
-        /// Its name.
-        device: String,
-    },
-    /// The interface is down or has no carrier.
-    Down {
-        /// Its name.
-        interface: String,
-    },
-    /// The interface has no Ethernet headers.
-    NotEthernet {
-        /// Its name.
-        interface: String,
-    },
-    /// The interface sends through others, and the program is not attached to it.
-    Indirect {
-        /// Its name.
-        interface: String,
-        /// Its kind.
-        kind: String,
-    },
-    /// The neighbour was asked for its MAC address and has not answered yet.
-    Resolving {
-        /// The neighbour.
-        gateway: IpAddr,
-        /// Where it is asked for.
-        interface: String,
-    },
-    /// The neighbour does not answer.
-    Silent {
-        /// The neighbour.
-        gateway: IpAddr,
-        /// Where it was asked for.
-        interface: String,
-    },
-    /// The kernel could not be asked.
-    Unknown {
-        /// Why.
-        cause: String,
-    },
-}
 
 impl Network {
     /// Next hops, in the order of the queries.
@@ -397,38 +306,84 @@ fn refused(refusal: &Refusal) -> Unresolved {
     }
 }
 
-impl fmt::Display for Unresolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRoute { cause } => write!(f, "no route leads there: {cause}"),
-            Self::Local => write!(f, "it is an address of this node"),
-            Self::Forbidden => write!(f, "a route forbids it"),
-            Self::NoDevice { device } => write!(f, "there is no device {device}"),
-            Self::Down { interface } => write!(f, "{interface} is down or has no carrier"),
-            Self::NotEthernet { interface } => {
-                write!(
-                    f,
-                    "{interface} has no Ethernet headers, so XDP cannot send by it"
-                )
-            }
-            Self::Indirect { interface, kind } => write!(
-                f,
-                "{interface} is a {kind}, and lbxdp is not attached to it: name it under \
-                 `interfaces`, or route through one that is"
-            ),
-            Self::Resolving { gateway, interface } => {
-                write!(
-                    f,
-                    "{gateway} is being asked for its MAC address on {interface}"
-                )
-            }
-            Self::Silent { gateway, interface } => {
-                write!(
-                    f,
-                    "{gateway} does not answer on {interface} (ARP or neighbour discovery)"
-                )
-            }
-            Self::Unknown { cause } => write!(f, "the kernel could not be asked: {cause}"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, kind: Option<&str>) -> Link {
+        Link {
+            index,
+            kind: kind.map(str::to_owned),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            up: true,
+            running: true,
+            ..Link::default()
         }
+    }
+
+    fn around(links: &[(&str, Link)]) -> Surroundings {
+        let named = |(name, link): &(&str, Link)| ((*name).to_owned(), link.clone());
+        Surroundings {
+            links: links.iter().map(named).collect(),
+            neighbours: BTreeMap::new(),
+        }
+    }
+
+    fn by(oif: u32) -> Chosen {
+        Chosen {
+            kind: RouteType::Unicast,
+            oif: Some(oif),
+            gateway: Some("192.0.2.254".parse().unwrap()),
+            mtu: Some(1400),
+        }
+    }
+
+    fn way(links: &[(&str, Link)], oif: u32, attached: &[String]) -> Result<Way, Unresolved> {
+        let destination = "203.0.113.1".parse().unwrap();
+        around(links).way(&by(oif), destination, attached)
+    }
+
+    #[test]
+    fn a_vlan_device_is_a_tag_on_the_interface_below() {
+        let mut vlan = link(5, Some("vlan"));
+        vlan.vlan = Some((2, 42));
+        let links = [("eth0", link(2, None)), ("eth0.42", vlan)];
+        let way = way(&links, 5, &[]).ok().unwrap();
+        assert_eq!((way.hop.ifindex, way.hop.interface.as_str()), (2, "eth0"));
+        assert_eq!((way.hop.vlan, way.hop.mtu), (Some(42), 1400));
+        // The neighbour is that of the VLAN device.
+        assert_eq!(way.asked, 5);
+    }
+
+    #[test]
+    fn a_vlan_device_over_an_interface_that_is_down_is_down() {
+        let mut vlan = link(5, Some("vlan"));
+        vlan.vlan = Some((2, 42));
+        let mut below = link(2, None);
+        below.running = false;
+        let down = way(&[("eth0", below), ("eth0.42", vlan)], 5, &[]).err();
+        let interface = "eth0".to_owned();
+        assert_eq!(down, Some(Unresolved::Down { interface }));
+    }
+
+    #[test]
+    fn a_bond_is_a_way_out_only_when_attached() {
+        let links = [("bond0", link(3, Some("bond")))];
+        assert!(matches!(
+            way(&links, 3, &[]).err(),
+            Some(Unresolved::Indirect { .. })
+        ));
+        assert!(way(&links, 3, &["bond0".to_owned()]).is_ok());
+    }
+
+    #[test]
+    fn a_link_without_ethernet_headers_is_no_way_out() {
+        let mut tun = link(3, Some("tun"));
+        tun.mac = None;
+        assert!(matches!(
+            way(&[("tun0", tun)], 3, &[]).err(),
+            Some(Unresolved::NotEthernet { .. })
+        ));
     }
 }
