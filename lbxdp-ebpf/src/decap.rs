@@ -54,7 +54,7 @@ impl Inner {
 /// `None` if this is no tunnel packet, or one with features that are not spoken here.
 #[inline(always)]
 pub fn recognise<F: Frame, T: Tables>(frame: &F, tables: &T, outer: &Ip) -> Option<Tunnelled> {
-    let shim = match outer.protocol {
+    let shim = match outer.outline.protocol {
         IPPROTO_IPIP => Shim::ip(outer.payload(), Version::V4),
         IPPROTO_IPV6 => Shim::ip(outer.payload(), Version::V6),
         IPPROTO_GRE => gre(frame, outer.payload())?,

@@ -29,7 +29,7 @@ use crate::abi::{
 };
 use crate::checksum::Sum;
 use crate::frame::Frame;
-use crate::parse::{Ip, Version};
+use crate::parse::{Outline, Version};
 use crate::wire::{GRE_FIELD, IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Pair, Udp};
 
 pub use outer::Outer;
@@ -53,7 +53,7 @@ pub fn push<F: Frame>(
     frame: &mut F,
     start: usize,
     path: &Path,
-    inner: &Ip,
+    inner: &Outline,
     hash: u32,
 ) -> Option<()> {
     frame.put(start, path.header.get(..usize::from(path.header_len))?)?;
@@ -69,7 +69,7 @@ fn push_outer<F: Frame, O: Outer>(
     frame: &mut F,
     start: usize,
     path: &Path,
-    inner: &Ip,
+    inner: &Outline,
     hash: u32,
 ) -> Option<()> {
     match path.encapsulation()? {
@@ -105,7 +105,7 @@ fn finish<F: Frame, O: Outer, S: Shim>(
     frame: &mut F,
     start: usize,
     path: &Path,
-    inner: &Ip,
+    inner: &Outline,
     hash: u32,
 ) -> Option<()> {
     let header_len = size_of::<Pair<O, S>>();
@@ -142,12 +142,12 @@ fn finish<F: Frame, O: Outer, S: Shim>(
 /// `None` if the headers do not tell: UDP without a checksum or shorter than its packet, IPv6
 /// with extension headers, other protocols.
 #[inline(always)]
-pub fn inner_sum<F: Frame>(frame: &F, start: usize, ip: &Ip) -> Option<Sum> {
+pub fn inner_sum<F: Frame>(frame: &F, start: usize, ip: &Outline) -> Option<Sum> {
     let payload_len = u16::try_from(ip.payload_len()).ok()?;
     match ip.protocol {
         IPPROTO_TCP => {}
         IPPROTO_UDP => {
-            let udp: &Udp = frame.at(start + ip.header_len)?;
+            let udp: &Udp = frame.at(start + ip.header_len as usize)?;
             if udp.checksum == [0, 0] || u16::from_be_bytes(udp.length) != payload_len {
                 return None;
             }
@@ -164,7 +164,7 @@ pub fn inner_sum<F: Frame>(frame: &F, start: usize, ip: &Ip) -> Option<Sum> {
             Some(Sum::ZERO.minus(pseudo.plus(addresses)))
         }
         Version::V6 => {
-            if ip.header_len != size_of::<Ipv6>() {
+            if ip.header_len != size_of::<Ipv6>() as u32 {
                 return None;
             }
             // The addresses are in the header and, with the other sign, in the pseudo header.

@@ -2,7 +2,10 @@
 //!
 //! Built for BPF by `cargo xtask build-ebpf`; built for the host it does nothing
 //! but say so.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+
+#[cfg(target_arch = "bpf")]
+mod bpf;
 
 #[cfg(not(target_arch = "bpf"))]
 #[expect(clippy::print_stderr, reason = "the only thing that this binary does")]

@@ -5,27 +5,17 @@
 use crate::abi::{Address, Port};
 use crate::checksum::{self, Sum};
 use crate::frame::Frame;
-use crate::parse::{Ip, Version};
+use crate::parse::{Outline, Version};
 use crate::wire::{IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Tcp, Udp};
 
 /// Which end of a packet is rewritten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum End {
     /// Source address and port.
     Source,
     /// Destination address and port.
     Destination,
-}
-
-/// A new address and port for one end of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rewrite {
-    /// Which end.
-    pub end: End,
-    /// The address it gets; of the packet's IP version.
-    pub address: Address,
-    /// The port it gets; 0 keeps what is there.
-    pub port: Port,
 }
 
 /// Takes one hop off the packet whose IP header is at `start`.
@@ -49,49 +39,57 @@ pub fn take_hop<F: Frame>(frame: &mut F, start: usize, version: Version) -> Opti
     Some(())
 }
 
-/// Rewrites one end of the packet whose IP header is now at `start`; `ip` is what it was parsed to.
+/// Gives one end of the packet whose IP header is at `start` another address, of the same IP
+/// version, and another port; port 0 keeps what is there.
 ///
 /// `None` if a header is not there.
 #[inline(always)]
-pub fn rewrite<F: Frame>(frame: &mut F, start: usize, ip: &Ip, to: &Rewrite) -> Option<()> {
-    let change = match ip.version {
+pub fn rewrite<F: Frame>(
+    frame: &mut F,
+    start: usize,
+    outline: &Outline,
+    end: End,
+    address: &Address,
+    port: Port,
+) -> Option<()> {
+    let change = match outline.version {
         Version::V4 => {
             let header: &mut Ipv4 = frame.at_mut(start)?;
-            let field = match to.end {
+            let field = match end {
                 End::Source => &mut header.source,
                 End::Destination => &mut header.destination,
             };
-            let change = exchange(field, to.address.v4_octets());
+            let change = exchange(field, address.v4_octets());
             checksum::update(&mut header.header_checksum, change);
             change
         }
         Version::V6 => {
             let header: &mut Ipv6 = frame.at_mut(start)?;
-            let field = match to.end {
+            let field = match end {
                 End::Source => &mut header.source,
                 End::Destination => &mut header.destination,
             };
-            exchange(field, to.address.octets())
+            exchange(field, address.octets())
         }
     };
-    let transport = start + ip.header_len;
-    match ip.protocol {
+    let transport = start + outline.header_len as usize;
+    match outline.protocol {
         IPPROTO_TCP => {
             let tcp: &mut Tcp = frame.at_mut(transport)?;
-            let field = match to.end {
+            let field = match end {
                 End::Source => &mut tcp.ports.source,
                 End::Destination => &mut tcp.ports.destination,
             };
-            let change = exchange_port(field, to.port).plus(change);
+            let change = exchange_port(field, port).plus(change);
             checksum::update(&mut tcp.checksum, change);
         }
         IPPROTO_UDP => {
             let udp: &mut Udp = frame.at_mut(transport)?;
-            let field = match to.end {
+            let field = match end {
                 End::Source => &mut udp.ports.source,
                 End::Destination => &mut udp.ports.destination,
             };
-            let change = exchange_port(field, to.port).plus(change);
+            let change = exchange_port(field, port).plus(change);
             checksum::update_udp(&mut udp.checksum, change);
         }
         // Nothing else has ports; such a packet does not come here.

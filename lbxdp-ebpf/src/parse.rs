@@ -18,16 +18,17 @@ use crate::wire::{
 const MAX_TAGS: usize = 2;
 /// IPv6 extension headers that are followed.
 const MAX_EXTENSIONS: usize = 6;
-/// Bytes that IPv6 extension headers may have altogether.
-const MAX_EXTENSION_BYTES: usize = 1024;
+/// Bytes that an IPv6 header and its extension headers may have altogether.
+const MAX_HEADERS_LEN: u32 = 1024;
 
 /// IP version of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Version {
     /// IPv4.
-    V4,
+    V4 = 4,
     /// IPv6.
-    V6,
+    V6 = 6,
 }
 
 impl Version {
@@ -56,10 +57,7 @@ impl Version {
     #[inline(always)]
     #[must_use]
     pub const fn number(self) -> u8 {
-        match self {
-            Self::V4 => 4,
-            Self::V6 => 6,
-        }
+        self as u8
     }
 
     /// Whether the address is of this version.
@@ -73,49 +71,84 @@ impl Version {
     }
 }
 
-/// An IP packet within a frame.
+/// What of an IP packet does not depend on where it stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ip {
-    /// IP version.
-    pub version: Version,
-    /// Offset of its header.
-    pub start: usize,
-    /// Bytes from there to the header of [`Ip::protocol`]: header, options, extension headers.
-    pub header_len: usize,
+#[repr(C)]
+pub struct Outline {
+    /// Bytes from the IP header to the header of [`Outline::protocol`]: header, options, extension
+    /// headers.
+    pub header_len: u32,
     /// Bytes of header and payload.
     pub length: u16,
     /// The protocol above IP; of IPv6, behind the extension headers.
     pub protocol: u8,
+    /// IP version.
+    pub version: Version,
+}
+
+impl Outline {
+    /// Bytes of what is above IP.
+    #[inline(always)]
+    #[must_use]
+    pub const fn payload_len(&self) -> u32 {
+        (self.length as u32).saturating_sub(self.header_len)
+    }
+}
+
+/// An IP packet within a frame, without padding: see [`Steps`](crate::pipeline::Steps).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Ip {
+    /// Offset of its header.
+    pub start: u32,
+    /// Version, lengths, protocol.
+    pub outline: Outline,
     /// TTL or hop limit.
     pub ttl: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
     /// Source address.
     pub source: Address,
     /// Destination address.
     pub destination: Address,
 }
 
+const _: () = assert!(
+    size_of::<Ip>() == 4 + size_of::<Outline>() + 4 + 16 + 16,
+    "the type has padding"
+);
+
 impl Ip {
+    /// What stands where no packet has been parsed yet.
+    pub const EMPTY: Self = Self {
+        start: 0,
+        outline: Outline {
+            header_len: 0,
+            length: 0,
+            protocol: 0,
+            version: Version::V4,
+        },
+        ttl: 0,
+        traffic_class: 0,
+        reserved: [0; 2],
+        source: Address::UNSPECIFIED,
+        destination: Address::UNSPECIFIED,
+    };
+
     /// Offset of what is above IP.
     #[inline(always)]
     #[must_use]
     pub const fn payload(&self) -> usize {
-        self.start + self.header_len
+        self.start as usize + self.outline.header_len as usize
     }
 
     /// Offset of what is behind the packet.
     #[inline(always)]
     #[must_use]
     pub const fn end(&self) -> usize {
-        self.start + self.length as usize
-    }
-
-    /// Bytes of what is above IP.
-    #[inline(always)]
-    #[must_use]
-    pub const fn payload_len(&self) -> usize {
-        (self.length as usize).saturating_sub(self.header_len)
+        self.start as usize + self.outline.length as usize
     }
 }
 
@@ -171,7 +204,7 @@ pub fn network<F: Frame>(
     if ip.end() > end {
         return Err(Reason::Truncated);
     }
-    if usize::from(ip.length) < ip.header_len {
+    if u32::from(ip.outline.length) < ip.outline.header_len {
         return Err(Reason::Malformed);
     }
     Ok(ip)
@@ -183,7 +216,7 @@ pub fn network<F: Frame>(
 /// The packet is of another protocol, or cut short.
 #[inline(always)]
 pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
-    let (size, ports) = match ip.protocol {
+    let (size, ports) = match ip.outline.protocol {
         IPPROTO_TCP => {
             let tcp: &Tcp = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
             (size_of::<Tcp>(), tcp.ports)
@@ -194,7 +227,7 @@ pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
         }
         _ => return Err(Reason::OtherProtocol),
     };
-    if ip.payload_len() < size {
+    if (ip.outline.payload_len() as usize) < size {
         return Err(Reason::Malformed);
     }
     Ok(Ports {
@@ -206,8 +239,8 @@ pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
 #[inline(always)]
 fn ipv4<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
     let header: &Ipv4 = frame.at(start).ok_or(Reason::Truncated)?;
-    let header_len = usize::from(header.version_ihl & 0x0f) * 4;
-    if header.version_ihl >> 4 != 4 || header_len < size_of::<Ipv4>() {
+    let header_len = u32::from(header.version_ihl & 0x0f) * 4;
+    if header.version_ihl >> 4 != 4 || header_len < size_of::<Ipv4>() as u32 {
         return Err(Reason::Malformed);
     }
     // More fragments, or an offset other than zero; "don't fragment" and the reserved bit aside.
@@ -216,13 +249,16 @@ fn ipv4<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
         return Err(Reason::Fragment);
     }
     Ok(Ip {
-        version: Version::V4,
-        start,
-        header_len,
-        length: u16::from_be_bytes(header.total_length),
-        protocol: header.protocol,
+        start: start as u32,
+        outline: Outline {
+            header_len,
+            length: u16::from_be_bytes(header.total_length),
+            protocol: header.protocol,
+            version: Version::V4,
+        },
         ttl: header.time_to_live,
         traffic_class: header.type_of_service,
+        reserved: [0; 2],
         source: Address::from_v4(header.source),
         destination: Address::from_v4(header.destination),
     })
@@ -236,17 +272,22 @@ fn ipv6<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
         return Err(Reason::Malformed);
     }
     let payload_length = u16::from_be_bytes(header.payload_length);
-    let mut ip = Ip {
-        version: Version::V6,
-        start,
-        header_len: size_of::<Ipv6>(),
-        // A payload length of zero would be a jumbogram (RFC 2675); it falls short of any header.
-        length: payload_length
-            .checked_add(size_of::<Ipv6>() as u16)
-            .ok_or(Reason::Malformed)?,
-        protocol: header.next_header,
+    let (header_len, protocol) = extensions(frame, start, header.next_header)?;
+    let ip = Ip {
+        start: start as u32,
+        outline: Outline {
+            header_len,
+            // A payload length of zero would be a jumbogram (RFC 2675); it falls short of any
+            // header.
+            length: payload_length
+                .checked_add(size_of::<Ipv6>() as u16)
+                .ok_or(Reason::Malformed)?,
+            protocol,
+            version: Version::V6,
+        },
         ttl: header.hop_limit,
         traffic_class: (version_class << 4) | (class_label >> 4),
+        reserved: [0; 2],
         source: Address::from_v6(header.source),
         destination: Address::from_v6(header.destination),
     };
@@ -254,29 +295,40 @@ fn ipv6<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
     if ip.source.is_v4() || ip.destination.is_v4() {
         return Err(Reason::Malformed);
     }
+    Ok(ip)
+}
+
+/// Follows the extension headers of the IPv6 packet at `start`: bytes of all headers, and the
+/// protocol above them.
+#[inline(always)]
+fn extensions<F: Frame>(frame: &F, start: usize, next_header: u8) -> Result<(u32, u8), Reason> {
+    let mut header_len = size_of::<Ipv6>() as u32;
+    let mut protocol = next_header;
     for _ in 0..MAX_EXTENSIONS {
-        if !is_extension(ip.protocol) {
-            return Ok(ip);
+        if !is_extension(protocol) {
+            break;
         }
-        if ip.protocol == FRAGMENT {
+        if protocol == FRAGMENT {
             return Err(Reason::Fragment);
         }
-        let extension: &Ipv6Extension = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
-        let units = usize::from(extension.length);
-        ip.header_len += if ip.protocol == IPPROTO_AH {
+        let extension: &Ipv6Extension = frame
+            .at(start + header_len as usize)
+            .ok_or(Reason::Truncated)?;
+        let units = u32::from(extension.length);
+        header_len += if protocol == IPPROTO_AH {
             (units + 2) * 4
         } else {
             (units + 1) * 8
         };
-        ip.protocol = extension.next_header;
-        if ip.header_len > size_of::<Ipv6>() + MAX_EXTENSION_BYTES {
+        protocol = extension.next_header;
+        if header_len > MAX_HEADERS_LEN {
             return Err(Reason::TooManyHeaders);
         }
     }
-    if is_extension(ip.protocol) {
+    if is_extension(protocol) {
         return Err(Reason::TooManyHeaders);
     }
-    Ok(ip)
+    Ok((header_len, protocol))
 }
 
 #[inline(always)]

@@ -1,35 +1,93 @@
 //! The order of the steps, from a frame to its verdict.
 //!
-//! A frame is first only read: parse, find the connection that it belongs to,
-//! find the way, check everything that can be in the way. Then the head of the
-//! frame is moved, which may fail and then changes nothing; only after that is
-//! the frame written to. So a packet that is passed is untouched.
+//! A frame is first only read ([`plan`](plan())): parse, find the connection that it
+//! belongs to, find the way, check everything that can be in the way. Then it is
+//! made ready ([`carry_out()`]): the head of the frame is moved, which may fail and
+//! then changes nothing; only after that is the frame written to. So a packet that
+//! is passed is untouched.
 
 #![forbid(unsafe_code)]
 
 mod depart;
 mod plan;
 
-use crate::abi::{Listener, NODE_LOCAL_REPLIES, Node, Reverse, TunnelIndex, VnetId};
+use crate::abi::{Listener, NODE_LOCAL_REPLIES, Node, Path, Reverse, TunnelIndex, VnetId};
 use crate::decap;
-use crate::frame::Frame;
-use crate::parse::{self, Ip, Ports};
+use crate::frame::{Frame, NoRoom};
+use crate::parse::{self, Ip, Ports, Version};
 use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Reason, Verdict};
 
+pub use depart::{Order, carry_out};
+pub use plan::Plan;
+
+/// The two steps whose verification by the kernel must not be multiplied by the ways that lead to
+/// them: in the kernel they are global functions, which are verified once, for any arguments.
+pub trait Steps: Frame + Sized {
+    /// [`parse::network`], written to `ip`.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    fn network(
+        &self,
+        start: usize,
+        version: Version,
+        end: usize,
+        ip: &mut Ip,
+    ) -> Result<(), Reason> {
+        *ip = parse::network(self, start, version, end)?;
+        Ok(())
+    }
+
+    /// [`carry_out()`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    fn carry_out(&mut self, order: &Order, path: Option<&Path>) -> Result<(), NoRoom> {
+        carry_out(self, order, path)
+    }
+}
+
 /// Decides a frame that came in by the interface `ingress`, and makes it ready to leave.
 #[inline(always)]
-pub fn process<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Verdict {
-    match decide(frame, tables, ingress) {
-        Ok(verdict) => verdict,
-        Err(reason) => Verdict::of(reason),
+pub fn process<F: Steps, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Verdict {
+    let plan = match plan(frame, tables, ingress) {
+        Ok(plan) => plan,
+        Err(reason) => return reason.into(),
+    };
+    match frame.carry_out(&plan.order, plan.path()) {
+        Ok(()) => plan.verdict,
+        Err(_) => Reason::NoHeadroom.into(),
+    }
+}
+
+/// Decides a frame that came in by the interface `ingress`.
+///
+/// # Errors
+/// The reason why it is not forwarded.
+#[inline(always)]
+pub fn plan<'t, F: Steps, T: Tables>(
+    frame: &F,
+    tables: &'t T,
+    ingress: u32,
+) -> Result<Plan<'t, T>, Reason> {
+    let (start, version) = parse::link(frame)?;
+    let mut ip = Ip::EMPTY;
+    frame.network(start, version, frame.len(), &mut ip)?;
+    let node = tables.node().ok_or(Reason::NotConfigured)?;
+    let subject = subject(frame, tables, &mut ip)?;
+    match role(tables, &node, &subject)? {
+        Role::Request(listener) => plan::request(tables, &node, &subject, &listener, ingress),
+        Role::Reply(reverse) => plan::reply(tables, &node, &subject, &reverse, ingress),
     }
 }
 
 /// The packet that is balanced: the one in the frame, or the one in its tunnel.
-struct Subject {
-    ip: Ip,
+struct Subject<'a> {
+    ip: &'a Ip,
     ports: Ports,
     /// The VNet in which its addresses are meant.
     vnet: VnetId,
@@ -39,33 +97,27 @@ struct Subject {
     otherwise: Reason,
 }
 
-#[inline(always)]
-fn decide<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
-    let (start, version) = parse::link(frame)?;
-    let outer = parse::network(frame, start, version, frame.len())?;
-    let node = tables.node().ok_or(Reason::NotConfigured)?;
-    let subject = subject(frame, tables, outer)?;
-    let plan = match role(tables, &node, &subject)? {
-        Role::Request(listener) => plan::request(tables, &node, &subject, &listener)?,
-        Role::Reply(reverse) => plan::reply(tables, &node, &subject, &reverse, ingress)?,
-    };
-    depart::depart(frame, &subject.ip, &plan, ingress)
-}
-
 /// Looks into a tunnel packet of a known peer; takes any other packet as it is.
+///
+/// `ip` is the packet in the frame, and becomes the one in its tunnel: one place for both, since
+/// the kernel's stack is small.
 #[inline(always)]
-fn subject<F: Frame, T: Tables>(frame: &F, tables: &T, outer: Ip) -> Result<Subject, Reason> {
+fn subject<'a, F: Steps, T: Tables>(
+    frame: &F,
+    tables: &T,
+    ip: &'a mut Ip,
+) -> Result<Subject<'a>, Reason> {
     let mut otherwise = Reason::NoListener;
-    if let Some(tunnelled) = decap::recognise(frame, tables, &outer) {
+    if let Some(tunnelled) = decap::recognise(frame, tables, ip) {
         if let Some(peer) = tables.peer(&tunnelled.key) {
             let (start, version) = tunnelled.inner.packet(frame).ok_or(Reason::TunnelOther)?;
-            let ip = parse::network(frame, start, version, outer.end())?;
+            frame.network(start, version, ip.end(), ip)?;
             if ip.destination == peer.inner_v4 || ip.destination == peer.inner_v6 {
                 return Err(Reason::TunnelOwn);
             }
             return Ok(Subject {
+                ports: parse::transport(frame, ip)?,
                 ip,
-                ports: parse::transport(frame, &ip)?,
                 vnet: peer.vnet,
                 tunnel: Some(peer.tunnel),
                 otherwise: Reason::TunnelOther,
@@ -73,15 +125,12 @@ fn subject<F: Frame, T: Tables>(frame: &F, tables: &T, outer: Ip) -> Result<Subj
         }
         otherwise = Reason::UnknownPeer;
     }
-    let ports = parse::transport(frame, &outer).map_err(|reason| {
-        if reason == Reason::OtherProtocol && otherwise == Reason::UnknownPeer {
-            otherwise
-        } else {
-            reason
-        }
-    })?;
+    let ports = match parse::transport(frame, ip) {
+        Err(Reason::OtherProtocol) if otherwise == Reason::UnknownPeer => Err(otherwise),
+        ports => ports,
+    }?;
     Ok(Subject {
-        ip: outer,
+        ip,
         ports,
         vnet: VnetId::LOCAL,
         tunnel: None,
@@ -103,13 +152,18 @@ enum Role<'t, T: Tables + 't> {
 fn role<'t, T: Tables>(
     tables: &'t T,
     node: &Node,
-    subject: &Subject,
+    subject: &Subject<'_>,
 ) -> Result<Role<'t, T>, Reason> {
     let Subject {
         ip, ports, vnet, ..
     } = subject;
-    let from = steer::service(ip.source, ports.source, ip.protocol, *vnet);
-    let to = steer::service(ip.destination, ports.destination, ip.protocol, *vnet);
+    let from = steer::service(ip.source, ports.source, ip.outline.protocol, *vnet);
+    let to = steer::service(
+        ip.destination,
+        ports.destination,
+        ip.outline.protocol,
+        *vnet,
+    );
     if subject.tunnel.is_some() {
         if let Some(reverse) = tables.reverse(&from) {
             return Ok(Role::Reply(reverse));

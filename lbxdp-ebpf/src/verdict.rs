@@ -158,6 +158,13 @@ impl Reason {
         self as u32
     }
 
+    /// The reason at a position in map `REASONS`.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_index(index: u32) -> Option<Self> {
+        Self::ALL.get(index as usize).copied()
+    }
+
     /// Which way a packet of this reason was going, if it was forwarded.
     #[inline(always)]
     #[must_use]

@@ -1,6 +1,7 @@
 use std::vec::Vec;
 
 use crate::frame::{Frame, NoRoom, Wire};
+use crate::pipeline::Steps;
 
 /// A frame in a buffer, with room in front as a driver leaves it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +35,8 @@ impl MemFrame {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 }
+
+impl Steps for MemFrame {}
 
 impl Frame for MemFrame {
     fn len(&self) -> usize {

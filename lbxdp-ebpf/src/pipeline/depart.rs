@@ -1,100 +1,103 @@
-use super::plan::{Link, Plan, Way};
-use crate::abi::Path;
+use crate::abi::{Address, Path, Port};
 use crate::encap;
-use crate::frame::Frame;
-use crate::nat;
-use crate::parse::{Ip, Version};
-use crate::tables::Tables;
-use crate::verdict::{Action, Reason, Verdict};
+use crate::frame::{Frame, NoRoom};
+use crate::nat::{self, End};
+use crate::parse::{Outline, Version};
 use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
 
-/// Carries out a plan: makes or takes room, rewrites, and writes the headers in front.
+/// What is to be done with a packet, in plain numbers without padding: the kernel verifies what
+/// carries it out apart from what makes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Order {
+    /// The packet that leaves, or that is put into a tunnel.
+    pub outline: Outline,
+    /// Where its IP header is.
+    pub start: u32,
+    /// Hash of the flow, for the entropy of the outer headers.
+    pub hash: u32,
+    /// What the end that is rewritten becomes.
+    pub address: Address,
+    /// What its port becomes; 0 keeps it.
+    pub port: Port,
+    /// The end that is rewritten.
+    pub end: Option<End>,
+    /// Whether TTL or hop limit go down by one.
+    pub takes_hop: bool,
+    /// The next link.
+    pub link: Link,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+const _: () = assert!(
+    size_of::<Order>() == 8 + 4 + 4 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2,
+    "the order has padding"
+);
+
+/// Addresses of the next link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Link {
+    /// MAC address of the next hop.
+    pub destination_mac: [u8; 6],
+    /// MAC address of the interface to leave by.
+    pub source_mac: [u8; 6],
+    /// 802.1Q tag, or zero.
+    pub vlan: [u8; 2],
+}
+
+/// Carries out an order: makes or takes room, rewrites, and writes the headers in front, which are
+/// those of `path` if there is one.
 ///
 /// # Errors
-/// There is no room; the frame is then as it came.
+/// There is no room; the frame is then as it came. (Or the path contradicts itself, or the order
+/// is not of this frame.)
 #[inline(always)]
-pub(super) fn depart<F: Frame, T: Tables>(
+pub fn carry_out<F: Frame>(
     frame: &mut F,
-    ip: &Ip,
-    plan: &Plan<'_, T>,
-    ingress: u32,
-) -> Result<Verdict, Reason> {
-    let (link, path) = match &plan.way {
-        Way::Origin(origin) => by_path(&origin.path),
-        Way::OriginLink(origin) => (Link::of(&origin.path), None),
-        Way::Tunnel(path) => by_path(path),
-        Way::Link(link) => (*link, None),
-    };
-    let link_len = if link.vlan == [0, 0] {
+    order: &Order,
+    path: Option<&Path>,
+) -> Result<(), NoRoom> {
+    let link_len = if order.link.vlan == [0, 0] {
         size_of::<Ethernet>()
     } else {
         size_of::<Pair<Ethernet, Tag>>()
     };
     let headers = path.map_or(0, |path| usize::from(path.header_len));
     let start = link_len + headers;
-    let delta = ip.start as i32 - start as i32;
+    let delta = order.start as i32 - start as i32;
     if delta != 0 {
-        frame.move_head(delta).map_err(|_| Reason::NoHeadroom)?;
+        frame.move_head(delta)?;
     }
-    write(frame, ip, plan, &link, link_len, path).ok_or(Reason::NoHeadroom)?;
-    Ok(Verdict {
-        action: if link.ifindex == ingress {
-            Action::Transmit
-        } else {
-            Action::Redirect(link.ifindex)
-        },
-        reason: plan.reason,
-        listener: Some(plan.listener),
-        origin: Some(plan.origin),
-        tunnel: plan.tunnel,
-    })
-}
-
-impl Link {
-    #[inline(always)]
-    const fn of(path: &Path) -> Self {
-        Self {
-            ifindex: path.ifindex,
-            source_mac: path.source_mac,
-            destination_mac: path.destination_mac,
-            vlan: path.vlan,
-        }
-    }
+    write(frame, order, path, link_len, start).ok_or(NoRoom)
 }
 
 #[inline(always)]
-fn by_path(path: &Path) -> (Link, Option<&Path>) {
-    (Link::of(path), encap::is_tunnel(path).then_some(path))
-}
-
-/// Writes everything; `None` only if the frame, or a path, is not what it was checked to be.
-#[inline(always)]
-fn write<F: Frame, T: Tables>(
+fn write<F: Frame>(
     frame: &mut F,
-    ip: &Ip,
-    plan: &Plan<'_, T>,
-    link: &Link,
-    link_len: usize,
+    order: &Order,
     path: Option<&Path>,
+    link_len: usize,
+    start: usize,
 ) -> Option<()> {
-    let headers = path.map_or(0, |path| usize::from(path.header_len));
-    let start = link_len + headers;
-    if plan.takes_hop {
-        nat::take_hop(frame, start, ip.version)?;
+    let outline = &order.outline;
+    if order.takes_hop {
+        nat::take_hop(frame, start, outline.version)?;
     }
-    if let Some(rewrite) = &plan.rewrite {
-        nat::rewrite(frame, start, ip, rewrite)?;
+    if let Some(end) = order.end {
+        nat::rewrite(frame, start, outline, end, &order.address, order.port)?;
     }
-    let mut version = ip.version;
+    let mut version = outline.version;
     if let Some(path) = path {
-        encap::push(frame, link_len, path, ip, plan.hash)?;
+        encap::push(frame, link_len, path, outline, order.hash)?;
         version = if path.outer == 6 {
             Version::V6
         } else {
             Version::V4
         };
     }
-    write_link(frame, link, version.ethertype())
+    write_link(frame, &order.link, version.ethertype())
 }
 
 #[inline(always)]

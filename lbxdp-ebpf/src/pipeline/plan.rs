@@ -1,51 +1,47 @@
 use super::Subject;
+use super::depart::{Link, Order};
 use crate::abi::{
-    Listener, Mode, Node, Origin, OriginIndex, PATH_RESOLVED, Path, Reverse, RouteKey, TunnelIndex,
-    VnetId,
+    Address, Listener, Mode, Node, Origin, PATH_RESOLVED, Path, Port, Reverse, RouteKey,
+    TunnelIndex, VnetId,
 };
 use crate::encap;
 use crate::hash::{self, FlowKey};
-use crate::nat::{End, Rewrite};
+use crate::nat::End;
 use crate::parse::Ip;
 use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
-use crate::verdict::Reason;
+use crate::verdict::{Action, Reason, Verdict};
 
-/// All that is to be done with a packet; nothing is in the way any more but room.
-pub(super) struct Plan<'t, T: Tables + 't> {
-    pub(super) way: Way<'t, T>,
-    /// The end that becomes another address.
-    pub(super) rewrite: Option<Rewrite>,
-    /// Whether TTL or hop limit go down by one.
-    pub(super) takes_hop: bool,
-    /// Hash of the flow, for the entropy of the outer headers.
-    pub(super) hash: u32,
-    pub(super) reason: Reason,
-    pub(super) listener: u32,
-    pub(super) origin: OriginIndex,
-    pub(super) tunnel: Option<TunnelIndex>,
+/// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
+pub struct Plan<'t, T: Tables + 't> {
+    /// What is to be done with the packet.
+    pub order: Order,
+    /// What becomes of it then.
+    pub verdict: Verdict,
+    way: Way<'t, T>,
 }
 
-/// By which way a packet leaves.
-pub(super) enum Way<'t, T: Tables + 't> {
-    /// The origin's path, with its tunnel headers if it has any.
+impl<T: Tables> Plan<'_, T> {
+    /// The path whose headers are put in front, if the packet goes into a tunnel.
+    #[inline(always)]
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.way {
+            Way::Origin(origin) => Some(&origin.path),
+            Way::Tunnel(path) => Some(path),
+            Way::Link => None,
+        }
+    }
+}
+
+/// Whose path a packet takes.
+enum Way<'t, T: Tables + 't> {
+    /// The origin's, which is a tunnel.
     Origin(T::Ref<'t, Origin>),
-    /// The origin's next hop alone.
-    OriginLink(T::Ref<'t, Origin>),
-    /// The path of a tunnel.
+    /// A tunnel's.
     Tunnel(T::Ref<'t, Path>),
-    /// A link that the node's routes lead to.
-    Link(Link),
-}
-
-/// Interface and addresses of the next link.
-#[derive(Clone, Copy)]
-pub(super) struct Link {
-    pub(super) ifindex: u32,
-    pub(super) source_mac: [u8; 6],
-    pub(super) destination_mac: [u8; 6],
-    /// 802.1Q tag, or zero.
-    pub(super) vlan: [u8; 2],
+    /// The next link alone.
+    Link,
 }
 
 /// Plans a client's packet.
@@ -53,57 +49,56 @@ pub(super) struct Link {
 pub(super) fn request<'t, T: Tables>(
     tables: &'t T,
     node: &Node,
-    subject: &Subject,
+    subject: &Subject<'_>,
     listener: &Listener,
+    ingress: u32,
 ) -> Result<Plan<'t, T>, Reason> {
-    let ip = &subject.ip;
+    let ip = subject.ip;
     let hash = flow_hash(node, subject);
     let (index, origin) = steer::owner(tables, listener, hash)?;
     let mode = origin.mode().ok_or(Reason::OriginMissing)?;
-    let through_tunnel = encap::is_tunnel(&origin.path);
-    let (reason, rewrite) = match mode {
-        Mode::NatPreserve if !ip.version.is_of(&origin.address) => {
-            return Err(Reason::FamilyMismatch);
-        }
-        Mode::NatPreserve => {
-            let rewrite = Rewrite {
-                end: End::Destination,
-                address: origin.address,
-                port: origin.port,
-            };
-            let reason = if through_tunnel {
-                Reason::ForwardNatTunnel
-            } else {
-                Reason::ForwardNat
-            };
-            (reason, Some(rewrite))
-        }
-        Mode::Dsr => (Reason::ForwardDsr, None),
-        Mode::DsrL2 => (Reason::ForwardDsrL2, None),
+    let in_tunnel = encap::is_tunnel(&origin.path);
+    let reason = match mode {
+        Mode::NatPreserve if in_tunnel => Reason::ForwardNatTunnel,
+        Mode::NatPreserve => Reason::ForwardNat,
+        Mode::Dsr => Reason::ForwardDsr,
+        Mode::DsrL2 => Reason::ForwardDsrL2,
     };
+    let end = (mode == Mode::NatPreserve).then_some(End::Destination);
+    if end.is_some() && !ip.outline.version.is_of(&origin.address) {
+        return Err(Reason::FamilyMismatch);
+    }
     // An encapsulator takes a hop as a router does (RFC 2003, 3.1); a bridge does not.
     let takes_hop = mode != Mode::DsrL2;
     if takes_hop {
         has_hops_left(ip)?;
     }
     is_open(&origin.path, ip)?;
-    if mode == Mode::Dsr && !through_tunnel {
+    if mode == Mode::Dsr && !in_tunnel {
         return Err(Reason::NoNextHop);
     }
-    let tunnel = tunnel_of(&origin.path).or(subject.tunnel);
     Ok(Plan {
-        way: if mode == Mode::DsrL2 {
-            Way::OriginLink(origin)
-        } else {
-            Way::Origin(origin)
+        order: order(
+            ip,
+            hash,
+            end,
+            origin.address,
+            origin.port,
+            takes_hop,
+            link_of(&origin.path),
+        ),
+        verdict: Verdict {
+            action: action(origin.path.ifindex, ingress),
+            reason,
+            listener: Some(listener.counter),
+            origin: Some(index),
+            tunnel: tunnel_of(&origin.path).or(subject.tunnel),
         },
-        rewrite,
-        takes_hop,
-        hash,
-        reason,
-        listener: listener.counter,
-        origin: index,
-        tunnel,
+        way: if in_tunnel && mode != Mode::DsrL2 {
+            Way::Origin(origin)
+        } else {
+            Way::Link
+        },
     })
 }
 
@@ -112,49 +107,83 @@ pub(super) fn request<'t, T: Tables>(
 pub(super) fn reply<'t, T: Tables>(
     tables: &'t T,
     node: &Node,
-    subject: &Subject,
+    subject: &Subject<'_>,
     reverse: &Reverse,
     ingress: u32,
 ) -> Result<Plan<'t, T>, Reason> {
-    let ip = &subject.ip;
-    if !ip.version.is_of(&reverse.address) {
+    let ip = subject.ip;
+    if !ip.outline.version.is_of(&reverse.address) {
         return Err(Reason::FamilyMismatch);
     }
-    let (way, tunnel, hash) = if reverse.vnet == VnetId::LOCAL {
+    let (way, tunnel, hash, ifindex, link) = if reverse.vnet == VnetId::LOCAL {
         // Asked first: an answer to the node itself is the node's, whatever else is wrong with it.
-        let link = link_to_client(tables, subject, reverse, ingress)?;
-        (Way::Link(link), subject.tunnel, 0)
+        let (ifindex, link) = link_to_client(tables, subject, reverse, ingress)?;
+        (Way::Link, None, 0, ifindex, link)
     } else {
         let key = RouteKey::new(reverse.vnet, ip.destination);
         let index = tables.tunnel_to(&key).ok_or(Reason::NoTunnelRoute)?;
         let path = tables.tunnel(index).ok_or(Reason::NoTunnelRoute)?;
         is_open(&path, ip)?;
-        let hash = flow_hash(node, subject);
-        (Way::Tunnel(path), subject.tunnel.or(Some(index)), hash)
+        let (ifindex, link) = (path.ifindex, link_of(&path));
+        let way = if encap::is_tunnel(&path) {
+            Way::Tunnel(path)
+        } else {
+            Way::Link
+        };
+        (way, Some(index), flow_hash(node, subject), ifindex, link)
     };
     has_hops_left(ip)?;
     Ok(Plan {
-        way,
-        rewrite: Some(Rewrite {
-            end: End::Source,
-            address: reverse.address,
-            port: reverse.port,
-        }),
-        takes_hop: true,
-        hash,
-        reason: if subject.tunnel.is_some() {
-            Reason::ReplyNatTunnel
-        } else {
-            Reason::ReplyNat
+        order: order(
+            ip,
+            hash,
+            Some(End::Source),
+            reverse.address,
+            reverse.port,
+            true,
+            link,
+        ),
+        verdict: Verdict {
+            action: action(ifindex, ingress),
+            reason: if subject.tunnel.is_some() {
+                Reason::ReplyNatTunnel
+            } else {
+                Reason::ReplyNat
+            },
+            listener: Some(reverse.counter),
+            origin: Some(reverse.origin),
+            // The origin's tunnel, on which its requests are counted too; else the client's.
+            tunnel: subject.tunnel.or(tunnel),
         },
-        listener: reverse.counter,
-        origin: reverse.origin,
-        tunnel,
+        way,
     })
 }
 
 #[inline(always)]
-fn flow_hash(node: &Node, subject: &Subject) -> u32 {
+const fn order(
+    ip: &Ip,
+    hash: u32,
+    end: Option<End>,
+    address: Address,
+    port: Port,
+    takes_hop: bool,
+    link: Link,
+) -> Order {
+    Order {
+        outline: ip.outline,
+        start: ip.start,
+        hash,
+        address,
+        port,
+        end,
+        takes_hop,
+        link,
+        reserved: [0; 2],
+    }
+}
+
+#[inline(always)]
+fn flow_hash(node: &Node, subject: &Subject<'_>) -> u32 {
     let Subject {
         ip, ports, vnet, ..
     } = subject;
@@ -165,7 +194,7 @@ fn flow_hash(node: &Node, subject: &Subject) -> u32 {
             destination: ip.destination,
             source_port: ports.source,
             destination_port: ports.destination,
-            protocol: ip.protocol,
+            protocol: ip.outline.protocol,
             vnet: *vnet,
         },
     )
@@ -174,17 +203,17 @@ fn flow_hash(node: &Node, subject: &Subject) -> u32 {
 #[inline(always)]
 fn link_to_client<T: Tables>(
     tables: &T,
-    subject: &Subject,
+    subject: &Subject<'_>,
     reverse: &Reverse,
     ingress: u32,
-) -> Result<Link, Reason> {
-    let ip = &subject.ip;
+) -> Result<(u32, Link), Reason> {
+    let ip = subject.ip;
     let route = tables.route(&RouteQuery {
         ingress,
-        version: ip.version.number(),
+        version: ip.outline.version.number(),
         traffic_class: ip.traffic_class,
-        protocol: ip.protocol,
-        length: ip.length,
+        protocol: ip.outline.protocol,
+        length: ip.outline.length,
         source: reverse.address,
         destination: ip.destination,
         source_port: reverse.port,
@@ -195,12 +224,14 @@ fn link_to_client<T: Tables>(
             ifindex,
             source_mac,
             destination_mac,
-        } => Ok(Link {
+        } => Ok((
             ifindex,
-            source_mac,
-            destination_mac,
-            vlan: [0; 2],
-        }),
+            Link {
+                destination_mac,
+                source_mac,
+                vlan: [0; 2],
+            },
+        )),
         Route::NotForwarded => Err(Reason::ReplyToNode),
         Route::NoNeighbour => Err(Reason::ReplyNoNeighbour),
         Route::ForwardingOff => Err(Reason::ReplyNoForwarding),
@@ -224,11 +255,21 @@ fn is_open(path: &Path, ip: &Ip) -> Result<(), Reason> {
     if !path.has(PATH_RESOLVED) {
         return Err(Reason::NoNextHop);
     }
-    let with_headers = ip.length.checked_add(path.header_len.into());
-    if ip.length > path.mtu || with_headers.is_none() {
+    let length = ip.outline.length;
+    let with_headers = length.checked_add(path.header_len.into());
+    if length > path.mtu || with_headers.is_none() {
         return Err(Reason::TooBig);
     }
     Ok(())
+}
+
+#[inline(always)]
+const fn link_of(path: &Path) -> Link {
+    Link {
+        destination_mac: path.destination_mac,
+        source_mac: path.source_mac,
+        vlan: path.vlan,
+    }
 }
 
 #[inline(always)]
@@ -237,5 +278,14 @@ const fn tunnel_of(path: &Path) -> Option<TunnelIndex> {
         None
     } else {
         Some(path.tunnel)
+    }
+}
+
+#[inline(always)]
+const fn action(ifindex: u32, ingress: u32) -> Action {
+    if ifindex == ingress {
+        Action::Transmit
+    } else {
+        Action::Redirect(ifindex)
     }
 }

@@ -1,0 +1,58 @@
+//! The tie to the kernel: entry point, and the one exit that counts and acts.
+
+mod ctx;
+mod maps;
+mod steps;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use aya_log_ebpf::trace;
+use ctx::Packet;
+use lbxdp_ebpf::frame::Frame;
+use lbxdp_ebpf::pipeline;
+use lbxdp_ebpf::verdict::{Action, Verdict};
+use maps::Maps;
+
+/// Decides, counts, and acts.
+#[xdp(frags)]
+pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
+    let mut packet = Packet::new(ctx.ctx);
+    let bytes = packet.len() as u64;
+    let ingress = ctx.ingress_ifindex() as u32;
+    let verdict = pipeline::process(&mut packet, &Maps::new(&ctx), ingress);
+    maps::count(&verdict, bytes);
+    trace!(
+        &ctx,
+        "reason {} interface {} bytes {}",
+        verdict.reason.index(),
+        ingress,
+        bytes
+    );
+    act(&verdict)
+}
+
+#[inline(always)]
+fn act(verdict: &Verdict) -> u32 {
+    match verdict.action {
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Transmit => xdp_action::XDP_TX,
+        Action::Redirect(ifindex) => {
+            // SAFETY: the helper takes two numbers, and returns an XDP action.
+            unsafe { bpf_redirect(ifindex, 0) as u32 }
+        }
+    }
+}
+
+/// What the kernel reads to allow helpers that are for GPL-compatible programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// Never reached: the program has nothing that panics, or it would not link.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

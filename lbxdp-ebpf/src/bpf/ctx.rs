@@ -1,0 +1,101 @@
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_store_bytes};
+use core::arch::asm;
+use lbxdp_ebpf::frame::{Frame, NoRoom, Wire};
+
+/// No header that is looked at begins behind this; the verifier must see the bound.
+const MAX_OFFSET: usize = 0xfff;
+
+/// The frame of an XDP context. Headers are looked for in its linear part; the length counts all
+/// fragments (`xdp.frags`).
+pub(super) struct Packet {
+    pub(super) ctx: *mut xdp_md,
+}
+
+impl Packet {
+    #[inline(always)]
+    pub(super) const fn new(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
+    }
+
+    /// The address of `size` bytes at `offset`, if they are there.
+    #[inline(always)]
+    fn address(&self, offset: usize, size: usize) -> Option<usize> {
+        // SAFETY: the context is valid as long as the program runs; the verifier knows both
+        // fields for the packet's bounds, and forgets what came of them when the head moves.
+        let (data, end) = unsafe { ((*self.ctx).data as usize, (*self.ctx).data_end as usize) };
+        let offset = opaque(offset);
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let start = data + offset;
+        if start + size > end {
+            return None;
+        }
+        Some(start)
+    }
+}
+
+/// The same number, of which the compiler knows nothing any more.
+///
+/// It would otherwise compare one number and add another that it knows to be as small; the
+/// verifier knows the bounds only of the one that has been compared.
+#[inline(always)]
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: the instruction copies a register to itself. (Without any, the line information would
+    // name one place twice, which the kernel refuses.)
+    unsafe {
+        asm!("{0} = {0}", inlateout(reg) number, options(pure, nomem, nostack, preserves_flags));
+    }
+    number
+}
+
+impl Frame for Packet {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        // SAFETY: the context is the one that the kernel called the program with.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn at<T: Wire>(&self, offset: usize) -> Option<&T> {
+        let address = self.address(offset, size_of::<T>())?;
+        // SAFETY: all of `T` is within the packet (checked just now, and checked to be checked by
+        // the verifier); `Wire` promises alignment 1 and that any bytes are a value.
+        Some(unsafe { &*(address as *const T) })
+    }
+
+    #[inline(always)]
+    fn at_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
+        let address = self.address(offset, size_of::<T>())?;
+        // SAFETY: as in `at`; `&mut self` keeps it alone.
+        Some(unsafe { &mut *(address as *mut T) })
+    }
+
+    #[inline(always)]
+    fn put(&mut self, offset: usize, bytes: &[u8]) -> Option<()> {
+        if bytes.is_empty() {
+            return Some(());
+        }
+        // SAFETY: the helper reads `bytes.len()` bytes from `bytes` and writes nothing if they do
+        // not fit.
+        let error = unsafe {
+            bpf_xdp_store_bytes(
+                self.ctx,
+                offset as u32,
+                bytes.as_ptr().cast_mut().cast(),
+                bytes.len() as u32,
+            )
+        };
+        (error == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn move_head(&mut self, delta: i32) -> Result<(), NoRoom> {
+        // SAFETY: the helper checks the bounds, and all references into the packet have ended.
+        if unsafe { bpf_xdp_adjust_head(self.ctx, delta) } != 0 {
+            return Err(NoRoom);
+        }
+        Ok(())
+    }
+}

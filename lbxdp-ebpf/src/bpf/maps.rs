@@ -1,0 +1,231 @@
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{
+    BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
+    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
+    bpf_fib_lookup,
+};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::macros::btf_map;
+use aya_ebpf::programs::XdpContext;
+use core::ffi::c_void;
+use lbxdp_ebpf::abi::{
+    Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey,
+    Port, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic, TunnelIndex, capacity,
+};
+use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
+use lbxdp_ebpf::verdict::{Direction, Reason, Verdict};
+
+const SERVICES: usize = capacity::SERVICES as usize;
+const ORIGINS_: usize = capacity::ORIGINS as usize;
+const TUNNELS_: usize = capacity::TUNNELS as usize;
+
+#[btf_map]
+static NODE: Array<Node, 1> = Array::new();
+#[btf_map]
+static HEARTBEAT: Array<Heartbeat, 1> = Array::new();
+#[btf_map]
+static LISTENERS: HashMap<Service, Listener, SERVICES> = HashMap::new();
+#[btf_map]
+static REVERSE: HashMap<Service, Reverse, SERVICES> = HashMap::new();
+#[btf_map]
+static TABLES: Array<Table, { capacity::TABLES as usize }> = Array::new();
+#[btf_map]
+static ROWS: Array<Row, { capacity::ROWS as usize }> = Array::new();
+#[btf_map]
+static ORIGINS: Array<Origin, ORIGINS_> = Array::new();
+#[btf_map]
+static PEERS: HashMap<PeerKey, Peer, TUNNELS_> = HashMap::new();
+#[btf_map]
+static TUNNELS: Array<Path, TUNNELS_> = Array::new();
+#[btf_map]
+static ROUTES: LpmTrie<RouteKey, u32, { capacity::ROUTES as usize }> = LpmTrie::new();
+#[btf_map]
+static TUNNEL_PORTS: Array<PortSet, 1024> = Array::new();
+#[btf_map]
+static ENTITIES: HashMap<
+    EntityKey,
+    Entity,
+    { capacity::ENTITIES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+#[btf_map]
+static REASONS: PerCpuArray<Count, { Reason::COUNT }> = PerCpuArray::new();
+#[btf_map]
+static LISTENER_COUNTERS: PerCpuArray<Traffic, { capacity::LISTENER_COUNTERS as usize }> =
+    PerCpuArray::new();
+#[btf_map]
+static ORIGIN_COUNTERS: PerCpuArray<Traffic, ORIGINS_> = PerCpuArray::new();
+#[btf_map]
+static TUNNEL_COUNTERS: PerCpuArray<Traffic, TUNNELS_> = PerCpuArray::new();
+
+/// The maps of the program, and the kernel's routes.
+pub(super) struct Maps {
+    ctx: *mut c_void,
+}
+
+impl Maps {
+    #[inline(always)]
+    pub(super) fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.as_ptr() }
+    }
+}
+
+impl Tables for Maps {
+    type Ref<'a, T: Copy + 'a> = &'a T;
+
+    /// A slot that the agent has not written holds zeros; its key never does.
+    #[inline(always)]
+    fn node(&self) -> Option<&Node> {
+        NODE.get(0).filter(|node| node.hash_key[0] != 0)
+    }
+
+    #[inline(always)]
+    fn listener(&self, key: &Service) -> Option<&Listener> {
+        // SAFETY: the program never writes to the map; an entry that the agent replaces is freed,
+        // or used again, only after the program has ended or with bytes of the same type.
+        unsafe { LISTENERS.get(key) }
+    }
+
+    #[inline(always)]
+    fn table(&self, index: u32) -> Option<&Table> {
+        TABLES.get(index)
+    }
+
+    #[inline(always)]
+    fn row(&self, index: u32) -> Option<&Row> {
+        ROWS.get(index)
+    }
+
+    #[inline(always)]
+    fn origin(&self, index: OriginIndex) -> Option<&Origin> {
+        ORIGINS.get(index.into())
+    }
+
+    #[inline(always)]
+    fn reverse(&self, key: &Service) -> Option<&Reverse> {
+        // SAFETY: as in `listener`.
+        unsafe { REVERSE.get(key) }
+    }
+
+    #[inline(always)]
+    fn is_tunnel_port(&self, port: Port) -> bool {
+        let port = u32::from(port.get());
+        TUNNEL_PORTS
+            .get(port / 64)
+            .is_some_and(|set| (set.0 >> (port % 64)) & 1 != 0)
+    }
+
+    #[inline(always)]
+    fn peer(&self, key: &PeerKey) -> Option<&Peer> {
+        // SAFETY: as in `listener`.
+        unsafe { PEERS.get(key) }
+    }
+
+    /// A slot that is not in use holds zeros.
+    #[inline(always)]
+    fn tunnel(&self, index: TunnelIndex) -> Option<&Path> {
+        TUNNELS.get(index.into()).filter(|path| path.outer != 0)
+    }
+
+    #[inline(always)]
+    fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex> {
+        ROUTES
+            .get(&Key::new(RouteKey::BITS, *key))
+            .map(|index| *index as TunnelIndex)
+    }
+
+    #[inline(always)]
+    fn route(&self, query: &RouteQuery) -> Route {
+        const AF_INET: u8 = 2;
+        const AF_INET6: u8 = 10;
+        // SAFETY: integers and arrays of them, for which zero is a value; the helper must be given
+        // no byte that is not initialised.
+        let mut params: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+        params.l4_protocol = query.protocol;
+        params.sport = u16::from_ne_bytes(query.source_port.to_bytes());
+        params.dport = u16::from_ne_bytes(query.destination_port.to_bytes());
+        params.__bindgen_anon_1.tot_len = query.length;
+        params.ifindex = query.ingress;
+        let [.., source] = *query.source.words();
+        let [.., destination] = *query.destination.words();
+        if query.version == 4 {
+            params.family = AF_INET;
+            params.__bindgen_anon_2.tos = query.traffic_class;
+            params.__bindgen_anon_3.ipv4_src = source;
+            params.__bindgen_anon_4.ipv4_dst = destination;
+        } else {
+            params.family = AF_INET6;
+            // The traffic class, in its place beside the flow label.
+            params.__bindgen_anon_2.flowinfo = (u32::from(query.traffic_class) << 20).to_be();
+            params.__bindgen_anon_3.ipv6_src = *query.source.words();
+            params.__bindgen_anon_4.ipv6_dst = *query.destination.words();
+        }
+        // SAFETY: context and parameters are valid, and the size is that of the parameters.
+        let code = unsafe {
+            aya_ebpf::helpers::bpf_fib_lookup(
+                self.ctx,
+                &raw mut params,
+                size_of::<bpf_fib_lookup>() as i32,
+                0,
+            )
+        };
+        match u32::try_from(code) {
+            Ok(BPF_FIB_LKUP_RET_SUCCESS) => Route::NextHop {
+                ifindex: params.ifindex,
+                source_mac: params.smac,
+                destination_mac: params.dmac,
+            },
+            Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => Route::NoNeighbour,
+            Ok(BPF_FIB_LKUP_RET_FWD_DISABLED) => Route::ForwardingOff,
+            Ok(BPF_FIB_LKUP_RET_NOT_FWDED) => Route::NotForwarded,
+            Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Route::TooBig,
+            // Blackhole, unreachable, prohibit, lightweight tunnels; errors of the call.
+            Ok(_) | Err(_) => Route::Unreachable,
+        }
+    }
+}
+
+/// Adds a packet of `bytes` bytes to all counters that its verdict names.
+#[inline(always)]
+pub(super) fn count(verdict: &Verdict, bytes: u64) {
+    if let Some(count) = REASONS.get_ptr_mut(verdict.reason.index()) {
+        // SAFETY: the slot is of this CPU, on which no other program of this map runs now.
+        add(unsafe { &mut *count }, bytes);
+    }
+    let Some(direction) = verdict.reason.direction() else {
+        return;
+    };
+    if let Some(index) = verdict.listener
+        && let Some(traffic) = LISTENER_COUNTERS.get_ptr_mut(index)
+    {
+        // SAFETY: as above.
+        add(side(unsafe { &mut *traffic }, direction), bytes);
+    }
+    if let Some(index) = verdict.origin
+        && let Some(traffic) = ORIGIN_COUNTERS.get_ptr_mut(index.into())
+    {
+        // SAFETY: as above.
+        add(side(unsafe { &mut *traffic }, direction), bytes);
+    }
+    if let Some(index) = verdict.tunnel
+        && let Some(traffic) = TUNNEL_COUNTERS.get_ptr_mut(index.into())
+    {
+        // SAFETY: as above.
+        add(side(unsafe { &mut *traffic }, direction), bytes);
+    }
+}
+
+#[inline(always)]
+const fn side(traffic: &mut Traffic, direction: Direction) -> &mut Count {
+    match direction {
+        Direction::Forward => &mut traffic.forward,
+        Direction::Reply => &mut traffic.reply,
+    }
+}
+
+#[inline(always)]
+const fn add(count: &mut Count, bytes: u64) {
+    count.packets += 1;
+    count.bytes += bytes;
+}
