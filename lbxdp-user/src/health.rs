@@ -1,17 +1,22 @@
 //! Whether origins and tunnels answer.
 //!
 //! [`Tracker`] counts results and reports the flip, the only moment at which anything happens;
-//! it has no IO and no clock. Probes leave through the device of their VNet, so that
-//! they take the way of the traffic.
+//! it has no IO and no clock. [`Probers`] run the probes, each through the device of its VNet, so
+//! that a probe takes the way of the traffic.
 
 #[forbid(unsafe_code)]
 mod failure;
+#[forbid(unsafe_code)]
+mod probe;
+#[forbid(unsafe_code)]
+mod runner;
 #[forbid(unsafe_code)]
 mod spec;
 #[forbid(unsafe_code)]
 mod tracker;
 
 pub use failure::Failure;
+pub use runner::{ProbeEvent, Probers};
 pub use spec::{ProbeKey, ProbeSpec, desired_probes};
 pub use tracker::{Flip, Tracker};
 
