@@ -183,3 +183,6 @@ fn role<'t, T: Tables>(
     }
     Err(subject.otherwise)
 }
+
+#[cfg(test)]
+mod tests;
