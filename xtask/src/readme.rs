@@ -45,6 +45,7 @@ fn commands_are_those_after_a_prompt_in_console_blocks() {
 fn an_unknown_command_is_refused() {
     assert_eq!(judge("cargo xtask test host"), Ok(()));
     assert_eq!(judge("sudo target/release/lbxdp status --json"), Ok(()));
+    assert_eq!(judge("cargo xtask test --help"), Ok(()));
     assert!(judge("cargo xtask tset").is_err());
     assert!(judge("make all").is_err());
 }
@@ -78,7 +79,14 @@ fn judge(command: &str) -> Result<(), String> {
     match words.as_slice() {
         ["cargo", "xtask", rest @ ..] => Cli::try_parse_from(["cargo xtask"].iter().chain(rest))
             .map(|_| ())
-            .map_err(|error| error.to_string()),
+            // Help, when asked for, comes as an error that is none.
+            .or_else(|error| {
+                if error.use_stderr() {
+                    Err(error.to_string())
+                } else {
+                    Ok(())
+                }
+            }),
         ["cargo", "build" | "test" | "fmt" | "clippy", ..] => Ok(()),
         [program, ..] if OTHERS.contains(&program.rsplit('/').next().unwrap_or(program)) => Ok(()),
         _ => Err("nobody checks this command: see `xtask/src/readme.rs`".to_owned()),
