@@ -172,3 +172,80 @@ fn listener_port(config: &Config, pool: &str) -> Option<u16> {
         .map(|listener| listener.port)
         .min()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn probes_take_the_way_of_the_traffic() {
+        let probes = desired_probes(&example());
+        let [blue, green] =
+            [("web-blue", "blue", "a"), ("web-green", "green", "a")].map(|(pool, vnet, name)| {
+                (
+                    &probes[&ProbeKey::origin(pool, name)],
+                    &probes[&ProbeKey::tunnel(vnet, &format!("{vnet}-1"))],
+                )
+            });
+        assert_eq!(blue.0.target, green.0.target);
+        for (origin, tunnel) in [blue, green] {
+            assert!(origin.device.is_some());
+            assert_eq!(origin.device, tunnel.device);
+            assert_eq!(origin.source, Some([10, 255, 0, 1].into()));
+            assert_eq!(tunnel.target, IpAddr::from([10, 255, 0, 2]));
+            assert_eq!(tunnel.check, MonitorKind::IcmpPing);
+        }
+        assert_ne!(blue.0, green.0);
+        assert_eq!(
+            (blue.0.port, blue.0.timing.timeout),
+            (8080, Duration::from_millis(500))
+        );
+    }
+
+    #[test]
+    fn what_is_disabled_is_not_probed_and_what_is_drained_is() {
+        let mut config = example();
+        let key = ProbeKey::origin("web-blue", "a");
+        let set = |config: &mut Config, enabled, weight| {
+            let pool = config.pools.get_mut("web-blue").unwrap();
+            let origin = pool.origins.get_mut("a").unwrap();
+            (origin.enabled, origin.weight) = (enabled, weight);
+        };
+        set(&mut config, true, 0.0);
+        assert!(desired_probes(&config).contains_key(&key));
+        set(&mut config, false, 1.0);
+        assert!(!desired_probes(&config).contains_key(&key));
+        set(&mut config, true, 1.0);
+        config.pools.get_mut("web-blue").unwrap().enabled = false;
+        assert!(!desired_probes(&config).contains_key(&key));
+    }
+
+    #[test]
+    fn an_origin_that_no_tunnel_leads_to_is_not_probed_by_another_way() {
+        let mut config = example();
+        let tunnels = &mut config.vnets.get_mut("blue").unwrap().tunnels;
+        tunnels.get_mut("blue-1").unwrap().routes.clear();
+        assert!(!desired_probes(&config).contains_key(&ProbeKey::origin("web-blue", "a")));
+    }
+
+    #[test]
+    fn the_monitors_port_goes_before_the_origins_and_that_before_the_listeners() {
+        for (monitor, origin, expected) in [(1, 2, 1), (0, 2, 2), (0, 0, 80)] {
+            let mut config = example();
+            config.monitors.get_mut("web").unwrap().port = monitor;
+            let pool = config.pools.get_mut("web-blue").unwrap();
+            pool.origins.get_mut("a").unwrap().port = origin;
+            let probes = desired_probes(&config);
+            assert_eq!(probes[&ProbeKey::origin("web-blue", "a")].port, expected);
+        }
+    }
+
+    fn example() -> Config {
+        let text = include_str!("../../examples/vnets.toml");
+        config::parse(text, Path::new("vnets.toml")).unwrap().config
+    }
+}

@@ -396,11 +396,11 @@ async fn dripping() -> (SocketAddr, JoinHandle<()>) {
     let task = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         head(&mut stream).await;
-        let mut answer = "HTTP/1.1 200 OK\r\n\r\n"
+        let answer = "HTTP/1.1 200 OK\r\n\r\n"
             .bytes()
             .chain(std::iter::repeat(b'.'));
         let mut pace = tokio::time::interval(Duration::from_millis(5));
-        while let Some(byte) = answer.next() {
+        for byte in answer {
             pace.tick().await;
             if stream.write_all(&[byte]).await.is_err() {
                 return;
