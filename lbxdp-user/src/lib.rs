@@ -1,9 +1,30 @@
 //! The agent and command line of lbxdp.
+//!
+//! ```text
+//! config     the file: what was written, what it means
+//! state      what is known: configuration, slots, health, next hops   (pure)
+//! steering   configuration and health -> rows                         (pure)
+//! reconcile  state -> what the maps are to hold                       (pure)
+//! agent      events -> state -> devices, probes, maps
+//! health     probes, and what they say of origins and tunnels
+//! vnet       tunnel devices, routes, rules; next hops
+//! dataplane  program and maps: load, pin, attach, write, read live
+//! api, cli   the control socket and the verbs
+//! ```
 
+pub mod agent;
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
 pub mod health;
+pub mod log;
+#[forbid(unsafe_code)]
+pub mod reconcile;
+#[forbid(unsafe_code)]
+pub mod slots;
+#[forbid(unsafe_code)]
+pub mod state;
 #[forbid(unsafe_code)]
 pub mod steering;
 pub mod vnet;

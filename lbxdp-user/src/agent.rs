@@ -1,0 +1,91 @@
+//! The agent: one task that owns the state.
+//!
+//! Probes, netlink, the file watch, signals and control connections are small
+//! tasks that send events; this task takes them one by one and brings devices,
+//! probes and maps in line with what it then knows. Every step compares before
+//! it acts, so it may run at any time; a restart is simply the first time.
+
+mod events;
+mod owner;
+mod report;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use crate::api::Server;
+use crate::config;
+use owner::Owner;
+
+pub(crate) use events::Event;
+
+/// How the agent is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Log every packet with its verdict.
+    pub trace_packets: bool,
+}
+
+/// How often everything is looked at even though nothing has happened.
+const TICK: Duration = Duration::from_secs(1);
+/// Events that may wait to be taken; a full queue holds their senders back.
+const QUEUE: usize = 4096;
+
+/// Runs until SIGTERM or SIGINT. The data path then goes on with its last tables.
+///
+/// # Errors
+/// When it cannot start: the configuration is not valid, another agent runs, or the kernel refuses.
+pub async fn run(options: &Options) -> anyhow::Result<()> {
+    let loaded = config::load(&options.config)
+        .map_err(|invalid| anyhow::anyhow!("{invalid}"))
+        .with_context(|| format!("configuration {}", options.config.display()))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let (events, mut inbox) = mpsc::channel(QUEUE);
+    // The socket first: it tells of an agent that already runs.
+    let (requests, inbound) = mpsc::channel(16);
+    let server = Server::listen(&loaded.config.node.socket, requests)?;
+    events::forward_requests(inbound, events.clone());
+    events::watch_signals(&events)?;
+    let _watch = events::watch_file(&options.config, events.clone())?;
+
+    let mut owner = Owner::start(options, loaded.config, events.clone(), SystemTime::now()).await?;
+    notify_systemd(&[sd_notify::NotifyState::Ready]);
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        let event = tokio::select! {
+            event = inbox.recv() => event.unwrap_or(Event::Stop("all senders are gone")),
+            _ = ticks.tick() => Event::Tick,
+        };
+        let mut next = Some(event);
+        while let Some(event) = next {
+            if let Event::Stop(signal) = event {
+                notify_systemd(&[sd_notify::NotifyState::Stopping]);
+                drop(server);
+                tracing::info!(
+                    signal,
+                    "the agent stops; the data path goes on forwarding with its last tables \
+                     (`lbxdp detach` removes it, `lbxdp run` takes it over)"
+                );
+                return Ok(());
+            }
+            owner.take(event, SystemTime::now()).await;
+            // What has queued up meanwhile is taken before anything is written.
+            next = inbox.try_recv().ok();
+        }
+        owner.settle(SystemTime::now()).await;
+    }
+}
+
+/// Tells systemd, where it runs us; otherwise nobody listens and nothing happens.
+fn notify_systemd(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,314 @@
+//! The owner of the state, and of everything that is brought in line with it.
+
+mod network;
+mod problems;
+mod reload;
+
+use std::time::SystemTime;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use super::report::{Report, health_name, timestamp};
+use super::{Event, Options};
+use crate::api::{self, Request, Response};
+use crate::config::model::Config;
+use crate::dataplane::{AttachReport, Attachment, Dataplane, LoadOptions};
+use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
+use crate::state::State;
+use crate::vnet::Network;
+use problems::{Part, Problems};
+
+/// Seconds between looks at links, routes and rules that nothing has reported as changed.
+const LINKS_EVERY: u64 = 10;
+
+/// The owner of the state.
+pub(super) struct Owner {
+    options: Options,
+    started: SystemTime,
+    state: State,
+    network: Network,
+    dataplane: Dataplane,
+    probers: Probers,
+    attachments: Vec<Attachment>,
+    reload_error: Option<String>,
+    problems: Problems,
+    due: Due,
+    ticks: u64,
+}
+
+/// What is to be brought in line before the next event is waited for.
+#[derive(Clone, Copy, Default, Debug)]
+struct Due {
+    links: bool,
+    hops: bool,
+    maps: bool,
+    attachment: bool,
+}
+
+impl Due {
+    const fn all() -> Self {
+        Self {
+            links: true,
+            hops: true,
+            maps: true,
+            attachment: true,
+        }
+    }
+}
+
+impl Owner {
+    /// Loads or takes over the data path and brings everything in line for the first time.
+    pub(super) async fn start(
+        options: &Options,
+        config: Config,
+        events: mpsc::Sender<Event>,
+        now: SystemTime,
+    ) -> anyhow::Result<Self> {
+        let mut dataplane = Dataplane::load(&LoadOptions {
+            trace_packets: options.trace_packets,
+            ..LoadOptions::at(&config.node.pin_path)
+        })?;
+        if options.trace_packets {
+            // Runs as long as the agent does.
+            drop(dataplane.spawn_packet_log()?);
+        }
+        let (network, mut changes) = Network::new().context("talking to the kernel by netlink")?;
+        let network_events = events.clone();
+        tokio::spawn(async move {
+            while changes.recv().await.is_some() {
+                if network_events.send(Event::Network).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let (results, mut probed) = mpsc::channel::<ProbeEvent>(1024);
+        tokio::spawn(async move {
+            while let Some(result) = probed.recv().await {
+                if events.send(Event::Probe(result)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let state = State::new(config, dataplane.entities(), now)?;
+        let mut owner = Self {
+            options: options.clone(),
+            started: now,
+            state,
+            network,
+            dataplane,
+            probers: Probers::new(results),
+            attachments: Vec::new(),
+            reload_error: None,
+            problems: Problems::default(),
+            due: Due::all(),
+            ticks: 0,
+        };
+        owner.settle_links().await;
+        owner.probers.reconcile(owner.state.probes());
+        owner.await_hops().await;
+        owner.settle(now).await;
+        for part in [Part::Maps, Part::Attachment] {
+            let problems = owner.problems.of(part);
+            if !problems.is_empty() {
+                anyhow::bail!("{}", problems.join("\n"));
+            }
+        }
+        let config = owner.state.config();
+        tracing::info!(
+            load_balancers = config.load_balancers.len(),
+            pools = config.pools.len(),
+            virtual_networks = config.vnets.len(),
+            interfaces = config.node.interfaces.join(","),
+            "the agent runs"
+        );
+        Ok(owner)
+    }
+
+    /// Takes one event in.
+    pub(super) async fn take(&mut self, event: Event, now: SystemTime) {
+        match event {
+            Event::Probe(event) => self.probed(&event, now),
+            Event::Network => {
+                self.due.links = true;
+                self.due.hops = true;
+            }
+            Event::Reload { asked } => self.reload(asked, now),
+            Event::Request(inbound) => {
+                let response = self.answer(&inbound.request);
+                // Whoever asked may have gone away.
+                let _ = inbound.reply.send(response);
+            }
+            Event::Tick => {
+                self.ticks += 1;
+                self.due.links |= self.ticks.is_multiple_of(LINKS_EVERY);
+                self.due.hops = true;
+                self.due.maps |= !self.problems.of(Part::Maps).is_empty();
+                self.due.attachment = true;
+            }
+            Event::Stop(_) => {}
+        }
+    }
+
+    /// Brings in line whatever is due.
+    pub(super) async fn settle(&mut self, now: SystemTime) {
+        let due = std::mem::take(&mut self.due);
+        if due.links {
+            self.settle_links().await;
+        }
+        if due.hops {
+            let hops = self.resolve().await;
+            self.log_hops(&hops);
+            self.due.maps |= self.state.set_hops(hops);
+        }
+        if due.maps || std::mem::take(&mut self.due.maps) {
+            self.settle_maps(now);
+        }
+        if due.attachment {
+            self.settle_attachment();
+        }
+        if let Err(error) = self.dataplane.heartbeat(self.state.generation()) {
+            tracing::debug!(%error, "the heartbeat was not written");
+        }
+    }
+
+    fn probed(&mut self, event: &ProbeEvent, now: SystemTime) {
+        // A result may be on its way while its probe is replaced by another.
+        if !self.probers.is_current(event) {
+            return;
+        }
+        let Some(flip) = self.state.observe(&event.key, event.result, now) else {
+            return;
+        };
+        self.due.maps = true;
+        self.log_flip(&event.key, &flip);
+    }
+
+    fn log_flip(&self, key: &ProbeKey, flip: &Flip) {
+        let was = health_name(flip.from);
+        let reason = flip.failure.map(|failure| failure.to_string());
+        let reason = reason.as_deref();
+        match (key, flip.to) {
+            (ProbeKey::Tunnel { .. }, Health::Unhealthy) => {
+                tracing::warn!(tunnel = %key, was, reason, "tunnel is down");
+            }
+            (ProbeKey::Tunnel { .. }, Health::Healthy | Health::Unknown) => {
+                tracing::info!(tunnel = %key, was, "tunnel is up");
+            }
+            (ProbeKey::Origin { pool, origin }, Health::Unhealthy) => {
+                match self.state.tunnel_at_fault(pool, origin) {
+                    // Reported once, as the cause.
+                    Some(tunnel) => {
+                        tracing::info!(origin = %key, was, %tunnel, "origin is unreachable: its tunnel is down");
+                    }
+                    None => tracing::warn!(origin = %key, was, reason, "origin is unhealthy"),
+                }
+            }
+            (ProbeKey::Origin { .. }, Health::Healthy | Health::Unknown) => {
+                tracing::info!(origin = %key, was, "origin is healthy");
+            }
+        }
+    }
+
+    fn settle_maps(&mut self, _now: SystemTime) {
+        let content = self.dataplane.content();
+        let desired = self
+            .state
+            .desired(|slot| content.tables.get(&slot).map(|table| table.rows.as_slice()));
+        let problems = match self.dataplane.sync(&desired) {
+            Ok(report) => {
+                tracing::debug!(?report, "maps are in line");
+                Vec::new()
+            }
+            Err(error) => vec![format!("the maps are not in line: {error:#}")],
+        };
+        self.problems.set(Part::Maps, problems);
+    }
+
+    fn settle_attachment(&mut self) {
+        let node = &self.state.config().node;
+        let problems = match self.dataplane.attach(&node.interfaces, node.xdp_mode) {
+            Ok(AttachReport {
+                attached,
+                detached: _,
+                failed,
+            }) => {
+                self.log_attachments(&attached);
+                self.attachments = attached;
+                failed
+                    .iter()
+                    .map(|(interface, error)| {
+                        format!("the program is not attached to {interface}: {error:#}")
+                    })
+                    .collect()
+            }
+            Err(error) => vec![format!("the program is not attached: {error:#}")],
+        };
+        self.problems.set(Part::Attachment, problems);
+    }
+
+    fn log_attachments(&self, attached: &[Attachment]) {
+        for attachment in attached {
+            if self.attachments.contains(attachment) {
+                continue;
+            }
+            let interface = &attachment.interface;
+            let mode = attachment.mode.name();
+            match &attachment.fallback {
+                None => tracing::info!(interface, mode, "the program is attached"),
+                Some(why) => tracing::warn!(
+                    interface,
+                    mode,
+                    why,
+                    "the program is attached in the slower generic mode"
+                ),
+            }
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Response {
+        match request {
+            Request::Status => match self.status() {
+                Ok(status) => Response::Status(Box::new(status)),
+                Err(error) => Response::Error(format!("{error:#}")),
+            },
+        }
+    }
+
+    fn status(&self) -> anyhow::Result<api::Status> {
+        let content = self.dataplane.content();
+        let counters = self.dataplane.counters()?;
+        let report = Report {
+            state: &self.state,
+            counters: &counters,
+            published: &|slot| content.tables.get(&slot).map(|table| table.rows.as_slice()),
+            node: api::Node {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                since: timestamp(self.started),
+                config: self.options.config.display().to_string(),
+                generation: self.state.generation(),
+                reload_error: self.reload_error.clone(),
+                problems: self.problems.all().cloned().collect(),
+                interfaces: self.interfaces(),
+            },
+        };
+        Ok(report.status())
+    }
+
+    fn interfaces(&self) -> Vec<api::Interface> {
+        let configured = &self.state.config().node.interfaces;
+        configured
+            .iter()
+            .map(|name| {
+                let attachment = self.attachments.iter().find(|at| at.interface == *name);
+                api::Interface {
+                    name: name.clone(),
+                    mode: attachment
+                        .map_or("detached", |at| at.mode.name())
+                        .to_owned(),
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! The node's own network: devices in line, next hops known.
+
+use std::time::Duration;
+
+use super::Owner;
+use super::problems::Part;
+use crate::reconcile::{self, Hop, HopKey, Hops};
+use crate::vnet::{self, NextHop, Query, Unresolved};
+
+/// Longest wait for next hops before the maps are first written.
+const HOPS_AT_START: Duration = Duration::from_secs(2);
+/// Time between looks meanwhile.
+const HOPS_AGAIN: Duration = Duration::from_millis(50);
+
+impl Owner {
+    pub(super) async fn settle_links(&mut self) {
+        let desired = vnet::Desired::from_config(self.state.config());
+        let problems = match self.network.observe(&desired).await {
+            Ok(observed) => {
+                let plan = vnet::plan(&desired, &observed);
+                for command in &plan.commands {
+                    tracing::debug!(?command, "changing the node's network");
+                }
+                let failures = self.network.apply(plan.commands).await;
+                let failures = failures.iter().map(ToString::to_string);
+                plan.problems
+                    .iter()
+                    .map(ToString::to_string)
+                    .chain(failures)
+                    .collect()
+            }
+            Err(error) => vec![format!("the node's network cannot be looked at: {error:#}")],
+        };
+        self.problems.set(Part::Links, problems);
+    }
+
+    /// Waits a little for next hops, so that taking over does not put "not known yet" in the
+    /// place of what the last agent knew.
+    pub(super) async fn await_hops(&mut self) {
+        let deadline = tokio::time::Instant::now() + HOPS_AT_START;
+        loop {
+            let hops = self.resolve().await;
+            let complete = hops.values().all(Result::is_ok);
+            self.log_hops(&hops);
+            self.state.set_hops(hops);
+            if complete || tokio::time::Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(HOPS_AGAIN).await;
+        }
+    }
+
+    /// Looks all next hops up. One that was known stays so while its neighbour does not answer:
+    /// its address has not become wrong by that.
+    pub(super) async fn resolve(&self) -> Hops {
+        let keys = reconcile::hop_keys(self.state.config());
+        let queries: Vec<Query> = keys.iter().map(query).collect();
+        let attached = &self.state.config().node.interfaces;
+        let answers = self.network.next_hops(&queries, attached).await;
+        keys.into_iter()
+            .zip(answers)
+            .map(|(key, answer)| {
+                let hop = match (answer, self.state.hops().get(&key)) {
+                    (NextHop::Unresolved(unresolved), Some(Ok(known)))
+                        if is_passing(&unresolved) =>
+                    {
+                        Ok(known.clone())
+                    }
+                    (NextHop::Unresolved(unresolved), _) => Err(unresolved.to_string()),
+                    (NextHop::Resolved(hop), _) => Ok(Hop {
+                        ifindex: hop.ifindex,
+                        vlan: hop.vlan.unwrap_or(0),
+                        source_mac: hop.mac,
+                        destination_mac: hop.gateway_mac,
+                        mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
+                    }),
+                };
+                (key, hop)
+            })
+            .collect()
+    }
+
+    pub(super) fn log_hops(&self, next: &Hops) {
+        for (key, hop) in next {
+            let device = key.device.as_deref();
+            match (self.state.hops().get(key), hop) {
+                (Some(Err(_)), Ok(_)) => {
+                    tracing::info!(destination = %key.destination, device, "next hop resolved");
+                }
+                (None | Some(Ok(_)), Err(problem)) => {
+                    tracing::warn!(destination = %key.destination, device, problem, "next hop not resolved");
+                }
+                (None | Some(Ok(_)), Ok(_)) | (Some(Err(_)), Err(_)) => {}
+            }
+        }
+    }
+}
+
+fn query(key: &HopKey) -> Query {
+    Query {
+        destination: key.destination,
+        source: None,
+        device: key.device.clone(),
+    }
+}
+
+/// Whether a next hop is unresolved for a reason that says nothing against its last answer.
+const fn is_passing(unresolved: &Unresolved) -> bool {
+    match unresolved {
+        Unresolved::Resolving { .. } | Unresolved::Silent { .. } | Unresolved::Unknown { .. } => {
+            true
+        }
+        Unresolved::NoRoute { .. }
+        | Unresolved::Local
+        | Unresolved::Forbidden
+        | Unresolved::NoDevice { .. }
+        | Unresolved::Down { .. }
+        | Unresolved::NotEthernet { .. }
+        | Unresolved::Indirect { .. } => false,
+    }
+}

@@ -1,0 +1,335 @@
+//! What the agent knows and what the maps have counted, as a status.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+use lbxdp_ebpf::abi::{self, EntityKind, OriginIndex, Row};
+use lbxdp_ebpf::verdict;
+
+use crate::api::{self, Cause, HealthState, Share, Traffic};
+use crate::config::model::{LoadBalancer, Pool, Tunnel, TunnelKind};
+use crate::dataplane::Counters;
+use crate::health::{Health, ProbeKey};
+use crate::reconcile::{self, TableName};
+use crate::state::State;
+use crate::steering::{TablePlan, pool_state, shares};
+
+/// What a status is made of.
+pub(super) struct Report<'a> {
+    pub(super) state: &'a State,
+    pub(super) counters: &'a Counters,
+    /// The rows in force, by slot of `TABLES`.
+    pub(super) published: &'a dyn Fn(u32) -> Option<&'a [Row]>,
+    pub(super) node: api::Node,
+}
+
+/// Rows of a table by their owner, and how many there are.
+struct Ownership {
+    rows: BTreeMap<OriginIndex, u32>,
+    size: u32,
+}
+
+impl Report<'_> {
+    /// The status.
+    pub(super) fn status(self) -> api::Status {
+        let names = reconcile::table_names(self.state.config());
+        let ownership: BTreeMap<&TableName, Ownership> = names
+            .values()
+            .filter_map(|name| Some((name, self.ownership(name)?)))
+            .collect();
+        let config = self.state.config();
+        let load_balancers = config
+            .load_balancers
+            .iter()
+            .map(|(name, balancer)| {
+                let table = names.get(name);
+                let plan = table.and_then(|table| self.state.plans().get(table));
+                let owned = table.and_then(|table| ownership.get(table));
+                self.load_balancer(name, balancer, plan, owned)
+            })
+            .collect();
+        let pools = config
+            .pools
+            .iter()
+            .map(|(name, pool)| {
+                let tables: Vec<&Ownership> = names
+                    .iter()
+                    .filter(|(balancer, _)| {
+                        config
+                            .load_balancers
+                            .get(*balancer)
+                            .is_some_and(|balancer| {
+                                reconcile::pools_of(balancer).any(|p| p == name)
+                            })
+                    })
+                    .filter_map(|(_, table)| ownership.get(table))
+                    .collect();
+                self.pool(name, pool, &tables)
+            })
+            .collect();
+        let virtual_networks = config
+            .vnets
+            .iter()
+            .map(|(name, vnet)| api::VirtualNetwork {
+                name: name.clone(),
+                id: vnet.id.0,
+                tunnels: vnet
+                    .tunnels
+                    .iter()
+                    .map(|(tunnel_name, tunnel)| self.tunnel(name, tunnel_name, tunnel))
+                    .collect(),
+            })
+            .collect();
+        let reasons = self
+            .counters
+            .reasons
+            .iter()
+            .filter(|(_, count)| count.packets > 0)
+            .map(|(reason, count)| reason_count(*reason, *count))
+            .collect();
+        api::Status {
+            node: self.node,
+            load_balancers,
+            pools,
+            virtual_networks,
+            reasons,
+        }
+    }
+
+    fn ownership(&self, name: &TableName) -> Option<Ownership> {
+        let slot = self.state.slots().get(EntityKind::Table, &name.0)?;
+        let rows = (self.published)(slot)?;
+        Some(Ownership {
+            rows: shares(rows),
+            size: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn load_balancer(
+        &self,
+        name: &str,
+        balancer: &LoadBalancer,
+        plan: Option<&TablePlan>,
+        owned: Option<&Ownership>,
+    ) -> api::LoadBalancer {
+        let listeners = balancer
+            .listeners
+            .iter()
+            .map(|listener| {
+                let slot = self.state.slots().get(
+                    EntityKind::Listener,
+                    &reconcile::listener_name(name, listener),
+                );
+                let traffic = slot.and_then(|slot| self.counters.listeners.get(&slot));
+                api::Listener {
+                    address: listener.address,
+                    port: listener.port,
+                    protocol: listener.protocol.name().to_owned(),
+                    traffic: traffic_of(traffic),
+                }
+            })
+            .collect();
+        let mut shares = Vec::new();
+        for pool in reconcile::pools_of(balancer) {
+            let origins = self
+                .state
+                .config()
+                .pools
+                .get(pool)
+                .map(|pool| &pool.origins);
+            for origin in origins.into_iter().flat_map(BTreeMap::keys) {
+                let share = owned.map_or(0.0, |owned| self.share(pool, origin, &[owned]));
+                if share > 0.0 {
+                    shares.push(Share {
+                        pool: pool.to_owned(),
+                        origin: origin.clone(),
+                        share,
+                    });
+                }
+            }
+        }
+        api::LoadBalancer {
+            name: name.to_owned(),
+            enabled: balancer.enabled,
+            state: plan
+                .map_or("disabled", |plan| plan.state().label())
+                .to_owned(),
+            serving: serving(balancer, plan),
+            pools: balancer.default_pools.clone(),
+            fallback_pool: balancer.fallback_pool.clone(),
+            listeners,
+            shares,
+        }
+    }
+
+    fn pool(&self, name: &str, pool: &Pool, tables: &[&Ownership]) -> api::Pool {
+        let health = |origin: &str| {
+            self.state
+                .tracker(&ProbeKey::origin(name, origin))
+                .map_or(Health::Unknown, |tracker| tracker.health())
+        };
+        let origins = pool
+            .origins
+            .iter()
+            .map(|(origin_name, origin)| {
+                let key = ProbeKey::origin(name, origin_name);
+                let traffic = self
+                    .origin_slot(name, origin_name)
+                    .and_then(|slot| self.counters.origins.get(&slot));
+                api::Origin {
+                    name: origin_name.clone(),
+                    address: origin.address,
+                    port: origin.port,
+                    virtual_network: origin
+                        .virtual_network
+                        .clone()
+                        .unwrap_or_else(|| "local".to_owned()),
+                    enabled: origin.enabled,
+                    weight: origin.weight,
+                    health: self.health_state(&key),
+                    cause: self
+                        .state
+                        .tunnel_at_fault(name, origin_name)
+                        .map(|tunnel| Cause::Tunnel(tunnel.to_string())),
+                    next_hop_problem: reconcile::origin_hop_problem(
+                        self.state.config(),
+                        self.state.hops(),
+                        origin,
+                    ),
+                    share: self.share(name, origin_name, tables),
+                    traffic: traffic_of(traffic),
+                }
+            })
+            .collect();
+        api::Pool {
+            name: name.to_owned(),
+            state: pool_state(pool, health).label().to_owned(),
+            monitor: pool.monitor.clone(),
+            origins,
+        }
+    }
+
+    fn tunnel(&self, vnet: &str, name: &str, tunnel: &Tunnel) -> api::Tunnel {
+        let key = ProbeKey::tunnel(vnet, name);
+        let traffic = self
+            .state
+            .slots()
+            .get(EntityKind::Tunnel, &key.to_string())
+            .and_then(|slot| abi::TunnelIndex::try_from(slot).ok())
+            .and_then(|slot| self.counters.tunnels.get(&slot));
+        api::Tunnel {
+            name: name.to_owned(),
+            kind: kind_name(tunnel.kind).to_owned(),
+            device: tunnel.device.clone(),
+            local: tunnel.local,
+            remote: tunnel.remote,
+            addresses: tunnel.addresses.iter().map(IpNet::to_string).collect(),
+            mtu: tunnel.mtu,
+            health: self.health_state(&key),
+            next_hop_problem: reconcile::tunnel_hop_problem(self.state.hops(), tunnel),
+            traffic: traffic_of(traffic),
+        }
+    }
+
+    fn health_state(&self, key: &ProbeKey) -> HealthState {
+        let Some(tracker) = self.state.tracker(key) else {
+            return HealthState {
+                health: "unmonitored".to_owned(),
+                since: None,
+                reason: None,
+                rtt_ms: None,
+            };
+        };
+        HealthState {
+            health: health_name(tracker.health()).to_owned(),
+            since: Some(timestamp(tracker.since())),
+            reason: tracker.reason().map(|failure| failure.to_string()),
+            rtt_ms: tracker.last_rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
+        }
+    }
+
+    fn origin_slot(&self, pool: &str, origin: &str) -> Option<OriginIndex> {
+        let slot = self
+            .state
+            .slots()
+            .get(EntityKind::Origin, &reconcile::origin_name(pool, origin))?;
+        OriginIndex::try_from(slot).ok()
+    }
+
+    /// Share of the rows of some tables.
+    fn share(&self, pool: &str, origin: &str, tables: &[&Ownership]) -> f64 {
+        let Some(slot) = self.origin_slot(pool, origin) else {
+            return 0.0;
+        };
+        let owned = tables
+            .iter()
+            .filter_map(|table| table.rows.get(&slot))
+            .map(|rows| u64::from(*rows))
+            .sum::<u64>();
+        let all = tables
+            .iter()
+            .map(|table| u64::from(table.size))
+            .sum::<u64>();
+        #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^52")]
+        let share = owned as f64 / all.max(1) as f64;
+        share
+    }
+}
+
+/// A time as it stands in a status.
+pub(super) fn timestamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// The name of a state of health in status and logs.
+pub(super) const fn health_name(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
+    }
+}
+
+fn serving(balancer: &LoadBalancer, plan: Option<&TablePlan>) -> String {
+    if !balancer.enabled {
+        return "nobody: it is disabled".to_owned();
+    }
+    let Some(plan) = plan else {
+        return "nobody: its table is not planned yet".to_owned();
+    };
+    let sentence = plan.why.sentence();
+    if plan.serving.is_empty() {
+        sentence.to_owned()
+    } else {
+        format!("{} ({sentence})", plan.serving.join(", "))
+    }
+}
+
+const fn kind_name(kind: TunnelKind) -> &'static str {
+    match kind {
+        TunnelKind::Vxlan { .. } => "vxlan",
+        TunnelKind::Geneve { .. } => "geneve",
+        TunnelKind::Gre { .. } => "gre",
+        TunnelKind::IpIp => "ipip",
+        TunnelKind::Gue { .. } => "gue",
+    }
+}
+
+fn traffic_of(traffic: Option<&abi::Traffic>) -> Traffic {
+    traffic.map_or_else(Traffic::default, |traffic| Traffic {
+        packets: traffic.forward.packets,
+        bytes: traffic.forward.bytes,
+        reply_packets: traffic.reply.packets,
+        reply_bytes: traffic.reply.bytes,
+    })
+}
+
+fn reason_count(reason: verdict::Reason, count: abi::Count) -> api::Reason {
+    api::Reason {
+        label: reason.label().to_owned(),
+        sentence: reason.sentence().to_owned(),
+        packets: count.packets,
+        bytes: count.bytes,
+    }
+}

@@ -1,0 +1,124 @@
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Request, Response};
+
+/// Longest request, in bytes.
+const LONGEST: u64 = 64 * 1024;
+/// Longest time that a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A request, and where its answer goes.
+#[derive(Debug)]
+pub struct Inbound {
+    /// What is asked.
+    pub request: Request,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Response>,
+}
+
+/// The listening control socket; removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Listens at `path`, with mode 0600, and hands requests to `inbox`.
+    ///
+    /// # Errors
+    /// When another agent listens there, or when the socket cannot be made.
+    pub fn listen(path: &Path, inbox: mpsc::Sender<Inbound>) -> anyhow::Result<Self> {
+        clear_stale(path)?;
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("making the folder of the socket {}", path.display()))?;
+        }
+        // Made under another name and moved there once its mode is right: at no time can another
+        // user connect.
+        let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+        let _ = std::fs::remove_file(&unfinished);
+        let listener = UnixListener::bind(&unfinished)
+            .with_context(|| format!("making the control socket {}", path.display()))?;
+        std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))
+            .and_then(|()| std::fs::rename(&unfinished, path))
+            .with_context(|| format!("making the control socket {}", path.display()))?;
+        let task = tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        tokio::spawn(serve(stream, inbox.clone()));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting a control connection failed");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+        Ok(Self {
+            path: path.to_owned(),
+            task,
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Removes a socket that nobody listens at any more.
+fn clear_stale(path: &Path) -> anyhow::Result<()> {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => bail!(
+            "another lbxdp agent listens at {}: stop it first, or give this one its own \
+             `node.socket` and `node.pin_path`",
+            path.display()
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+            .with_context(|| format!("removing the dead socket {}", path.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("looking at the control socket {}", path.display()))
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, inbox: mpsc::Sender<Inbound>) {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader.take(LONGEST));
+    let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await else {
+        return;
+    };
+    let response = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => answer(request, &inbox).await,
+        Err(error) => Response::Error(format!("the request is not understood: {error}")),
+    };
+    if let Ok(mut text) = serde_json::to_string(&response) {
+        text.push('\n');
+        // A client that has gone away needs no answer.
+        let _ = writer.write_all(text.as_bytes()).await;
+    }
+}
+
+async fn answer(request: Request, inbox: &mpsc::Sender<Inbound>) -> Response {
+    let (reply, answer) = oneshot::channel();
+    if inbox.send(Inbound { request, reply }).await.is_err() {
+        return Response::Error("the agent is stopping".to_owned());
+    }
+    answer
+        .await
+        .unwrap_or_else(|_| Response::Error("the agent is stopping".to_owned()))
+}

@@ -1,0 +1,226 @@
+//! The shape of `lbxdp status --json`.
+//!
+//! Names are those of the configuration. Times are RFC 3339 in UTC; bytes are of
+//! whole frames as they arrived; shares are of rows, 0 to 1.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that the agent knows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The node and its agent.
+    pub node: Node,
+    /// Load balancers, by name.
+    pub load_balancers: Vec<LoadBalancer>,
+    /// Pools, by name.
+    pub pools: Vec<Pool>,
+    /// VNets, by name.
+    pub virtual_networks: Vec<VirtualNetwork>,
+    /// How many packets ended for each reason; those that no packet has met are left out.
+    pub reasons: Vec<Reason>,
+}
+
+/// The node and its agent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Node {
+    /// Version of the agent.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Since when it runs.
+    pub since: String,
+    /// The configuration file.
+    pub config: String,
+    /// Number of the configuration in force, counted from 1.
+    pub generation: u32,
+    /// Why the last reload was refused, if it was: the configuration before it is in force.
+    pub reload_error: Option<String>,
+    /// What the agent could not bring about, for each the sentence of the diagnosis.
+    pub problems: Vec<String>,
+    /// Where the program is attached.
+    pub interfaces: Vec<Interface>,
+}
+
+/// An interface that the program is attached to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `native`, `generic` or `detached`.
+    pub mode: String,
+}
+
+/// A load balancer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LoadBalancer {
+    /// Its name.
+    pub name: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// `healthy`, `degraded`, `critical` or `disabled`.
+    pub state: String,
+    /// Who serves and why, as a phrase.
+    pub serving: String,
+    /// Its default pools in the order of failover.
+    pub pools: Vec<String>,
+    /// Its pool of last resort.
+    pub fallback_pool: Option<String>,
+    /// What it offers.
+    pub listeners: Vec<Listener>,
+    /// Share of its rows, by origin; origins without rows are left out.
+    pub shares: Vec<Share>,
+}
+
+/// An offered transport address.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Listener {
+    /// The VIP.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// What it has carried.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// Packets and bytes, both ways.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets from clients.
+    pub packets: u64,
+    /// Bytes from clients.
+    pub bytes: u64,
+    /// Packets to clients; zero where origins answer directly.
+    pub reply_packets: u64,
+    /// Bytes to clients.
+    pub reply_bytes: u64,
+}
+
+/// An origin's share of a load balancer's rows.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Share {
+    /// The pool.
+    pub pool: String,
+    /// The origin.
+    pub origin: String,
+    /// 0 to 1.
+    pub share: f64,
+}
+
+/// A pool.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// `healthy`, `degraded`, `critical`, `unknown` or `disabled`.
+    pub state: String,
+    /// Its monitor.
+    pub monitor: Option<String>,
+    /// Its origins, by name.
+    pub origins: Vec<Origin>,
+}
+
+/// An origin.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its name.
+    pub name: String,
+    /// Its address within its VNet.
+    pub address: IpAddr,
+    /// Its port; 0 is the listener's.
+    pub port: u16,
+    /// Its VNet; `local` is the node's own network.
+    pub virtual_network: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// Configured weight.
+    pub weight: f64,
+    /// Its health.
+    #[serde(flatten)]
+    pub health: HealthState,
+    /// What is at fault, when it is not the origin itself.
+    pub cause: Option<Cause>,
+    /// Why no packet can be sent to it, when its next hop is not resolved.
+    pub next_hop_problem: Option<String>,
+    /// Share of the rows of the load balancers that use its pool, 0 to 1.
+    pub share: f64,
+    /// What it has carried.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// Health, since when, and why.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HealthState {
+    /// `healthy`, `unhealthy`, `unknown`, or `unmonitored` when nothing is probed.
+    pub health: String,
+    /// Since when.
+    pub since: Option<String>,
+    /// Label and sentence of the last failure, while unhealthy.
+    pub reason: Option<String>,
+    /// Round-trip time of the last probe that passed, in milliseconds.
+    pub rtt_ms: Option<f64>,
+}
+
+/// What is at fault when an origin is unhealthy through no fault of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// This tunnel (`vnet/tunnel`) is down.
+    Tunnel(String),
+}
+
+/// A VNet.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VirtualNetwork {
+    /// Its name.
+    pub name: String,
+    /// Its number, and that of its routing table.
+    pub id: u32,
+    /// Its tunnels, by name.
+    pub tunnels: Vec<Tunnel>,
+}
+
+/// A tunnel.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Its name.
+    pub name: String,
+    /// Its encapsulation.
+    pub kind: String,
+    /// The kernel's device.
+    pub device: String,
+    /// Outer address of this node.
+    pub local: IpAddr,
+    /// Outer address of the far end.
+    pub remote: IpAddr,
+    /// The node's own addresses inside, with prefix lengths.
+    pub addresses: Vec<String>,
+    /// Largest IP packet that may enter, in bytes.
+    pub mtu: u16,
+    /// Its health.
+    #[serde(flatten)]
+    pub health: HealthState,
+    /// Why no packet can be sent into it, when its next hop is not resolved.
+    pub next_hop_problem: Option<String>,
+    /// What it has carried.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// How many packets ended for a reason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reason {
+    /// The metric label.
+    pub label: String,
+    /// One sentence.
+    pub sentence: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}

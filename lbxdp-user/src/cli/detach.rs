@@ -1,0 +1,82 @@
+//! `lbxdp detach`
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use crate::dataplane::detach_all;
+use crate::vnet::{Desired, Network, removal};
+
+/// Arguments of `lbxdp detach`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Folder in which maps and links are pinned.
+    #[arg(
+        long,
+        env = "LBXDP_PIN_PATH",
+        default_value = "/sys/fs/bpf/lbxdp",
+        value_name = "PATH"
+    )]
+    pub pin_path: PathBuf,
+    /// The agent's control socket: a running agent would make everything again.
+    #[arg(
+        long,
+        env = "LBXDP_SOCKET",
+        default_value = "/run/lbxdp.sock",
+        value_name = "PATH"
+    )]
+    pub socket: PathBuf,
+}
+
+/// Removes everything that lbxdp made on this node.
+///
+/// # Errors
+/// When an agent is running, or when something cannot be removed.
+pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    if std::os::unix::net::UnixStream::connect(&args.socket).is_ok() {
+        bail!(
+            "an agent runs (it listens at {}) and would make everything again: stop it first",
+            args.socket.display()
+        );
+    }
+    let detached = detach_all(&args.pin_path)?;
+    for interface in &detached.interfaces {
+        writeln!(out, "detached from {interface}")?;
+    }
+    if !detached.maps.is_empty() {
+        writeln!(
+            out,
+            "removed {} maps under {}",
+            detached.maps.len(),
+            args.pin_path.display()
+        )?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let (commands, failures) = runtime.block_on(async {
+        let (network, _events) = Network::new().context("talking to the kernel by netlink")?;
+        let observed = network.observe(&Desired::default()).await?;
+        let plan = removal(&observed);
+        let commands = plan.commands.len();
+        anyhow::Ok((commands, network.apply(plan.commands).await))
+    })?;
+    writeln!(
+        out,
+        "removed {} devices, routes and rules of virtual networks",
+        commands - failures.len()
+    )?;
+    if detached.interfaces.is_empty() && detached.maps.is_empty() && commands == 0 {
+        writeln!(out, "nothing of lbxdp is left on this node")?;
+    }
+    if failures.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for failure in &failures {
+        writeln!(out, "! {failure}")?;
+    }
+    Ok(ExitCode::FAILURE)
+}

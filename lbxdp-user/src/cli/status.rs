@@ -1,0 +1,321 @@
+//! `lbxdp status`
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::bail;
+use comfy_table::Cell;
+
+use super::style::{amount, colour, percent, state, table};
+use crate::api::{self, Cause, HealthState, Request, Response, Status};
+
+/// Arguments of `lbxdp status`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The agent's control socket.
+    #[arg(
+        long,
+        env = "LBXDP_SOCKET",
+        default_value = "/run/lbxdp.sock",
+        value_name = "PATH"
+    )]
+    pub socket: PathBuf,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// Print again every second until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// How often `--watch` asks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Asks the agent and prints what it knows.
+///
+/// # Errors
+/// When the agent cannot be asked.
+pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    loop {
+        let status = match api::ask(&args.socket, &Request::Status)? {
+            Response::Status(status) => status,
+            Response::Error(error) => bail!("{error}"),
+        };
+        if args.json {
+            serde_json::to_writer(&mut *out, &status)?;
+            writeln!(out)?;
+        } else {
+            if args.watch && colour() {
+                // Clear the screen and go to its first line (ECMA-48: ED, CUP).
+                write!(out, "\x1b[2J\x1b[H")?;
+            }
+            print(&status, SystemTime::now(), colour(), out)?;
+        }
+        out.flush()?;
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+/// Prints a status for people.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn print(
+    status: &Status,
+    now: SystemTime,
+    colour: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    print_node(status, now, out)?;
+    print_load_balancers(status, colour, out)?;
+    print_pools(status, now, colour, out)?;
+    print_virtual_networks(status, now, colour, out)?;
+    print_drops(status, colour, out)
+}
+
+fn print_node(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
+    let node = &status.node;
+    let interfaces: Vec<String> = node
+        .interfaces
+        .iter()
+        .map(|interface| format!("{} ({})", interface.name, interface.mode))
+        .collect();
+    writeln!(
+        out,
+        "lbxdp {}, pid {}, up {}, configuration {} (number {}), on {}",
+        node.version,
+        node.pid,
+        age(Some(&node.since), now),
+        node.config,
+        node.generation,
+        interfaces.join(", ")
+    )?;
+    if let Some(error) = &node.reload_error {
+        writeln!(
+            out,
+            "\nThe last reload was refused; the configuration before it is in force:\n{error}"
+        )?;
+    }
+    for problem in &node.problems {
+        writeln!(out, "! {problem}")?;
+    }
+    Ok(())
+}
+
+fn print_load_balancers(status: &Status, colour: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "\nLoad balancers")?;
+    let mut listeners = table(
+        &[
+            "name",
+            "listener",
+            "serving",
+            "packets in",
+            "bytes in",
+            "packets out",
+            "bytes out",
+        ],
+        colour,
+    );
+    for balancer in &status.load_balancers {
+        for listener in &balancer.listeners {
+            let address = std::net::SocketAddr::new(listener.address, listener.port);
+            let traffic = &listener.traffic;
+            listeners.add_row([
+                balancer.name.clone(),
+                format!("{address}/{}", listener.protocol),
+                balancer.serving.clone(),
+                amount(traffic.packets),
+                amount(traffic.bytes),
+                amount(traffic.reply_packets),
+                amount(traffic.reply_bytes),
+            ]);
+        }
+        if balancer.listeners.is_empty() {
+            listeners.add_row([&balancer.name, "-", &balancer.serving]);
+        }
+    }
+    writeln!(out, "{listeners}")?;
+    Ok(())
+}
+
+fn print_pools(
+    status: &Status,
+    now: SystemTime,
+    colour: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    writeln!(out, "\nPools")?;
+    let mut origins = table(
+        &[
+            "pool", "origin", "address", "network", "health", "since", "why", "share", "packets",
+            "bytes",
+        ],
+        colour,
+    );
+    for pool in &status.pools {
+        origins.add_row([
+            Cell::new(&pool.name),
+            Cell::new(""),
+            Cell::new(""),
+            Cell::new(""),
+            state(&pool.state, colour),
+        ]);
+        for origin in &pool.origins {
+            let why = why(
+                origin.cause.as_ref(),
+                &origin.health,
+                origin.next_hop_problem.as_deref(),
+            );
+            origins.add_row([
+                Cell::new(""),
+                Cell::new(&origin.name),
+                Cell::new(std::net::SocketAddr::new(origin.address, origin.port)),
+                Cell::new(&origin.virtual_network),
+                state(
+                    if origin.enabled {
+                        &origin.health.health
+                    } else {
+                        "disabled"
+                    },
+                    colour,
+                ),
+                Cell::new(age(origin.health.since.as_deref(), now)),
+                Cell::new(why),
+                Cell::new(percent(origin.share)),
+                Cell::new(amount(origin.traffic.packets)),
+                Cell::new(amount(origin.traffic.bytes)),
+            ]);
+        }
+    }
+    writeln!(out, "{origins}")?;
+    Ok(())
+}
+
+fn print_virtual_networks(
+    status: &Status,
+    now: SystemTime,
+    colour: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if status.virtual_networks.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nVirtual networks")?;
+    let mut tunnels = table(
+        &[
+            "network", "tunnel", "kind", "device", "to", "health", "since", "why", "packets",
+            "bytes",
+        ],
+        colour,
+    );
+    for network in &status.virtual_networks {
+        for tunnel in &network.tunnels {
+            tunnels.add_row([
+                Cell::new(&network.name),
+                Cell::new(&tunnel.name),
+                Cell::new(&tunnel.kind),
+                Cell::new(&tunnel.device),
+                Cell::new(tunnel.remote),
+                state(&tunnel.health.health, colour),
+                Cell::new(age(tunnel.health.since.as_deref(), now)),
+                Cell::new(why(
+                    None,
+                    &tunnel.health,
+                    tunnel.next_hop_problem.as_deref(),
+                )),
+                Cell::new(amount(tunnel.traffic.packets)),
+                Cell::new(amount(tunnel.traffic.bytes)),
+            ]);
+        }
+    }
+    writeln!(out, "{tunnels}")?;
+    Ok(())
+}
+
+/// Reasons by which packets were dropped: what is passed or forwarded is no news.
+fn print_drops(status: &Status, colour: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let dropped = lbxdp_ebpf::verdict::Reason::ALL
+        .iter()
+        .filter(|reason| reason.kind() == lbxdp_ebpf::verdict::Kind::Drop)
+        .filter_map(|reason| {
+            status
+                .reasons
+                .iter()
+                .find(|met| met.label == reason.label())
+        })
+        .filter(|met| met.packets > 0)
+        .collect::<Vec<_>>();
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nDropped")?;
+    let mut drops = table(&["reason", "packets", "meaning"], colour);
+    for met in dropped {
+        drops.add_row([met.label.clone(), amount(met.packets), met.sentence.clone()]);
+    }
+    writeln!(out, "{drops}")?;
+    Ok(())
+}
+
+fn why(cause: Option<&Cause>, health: &HealthState, next_hop_problem: Option<&str>) -> String {
+    match (cause, &health.reason, next_hop_problem) {
+        (Some(Cause::Tunnel(tunnel)), _, _) => format!("tunnel {tunnel} is down"),
+        (None, Some(reason), _) => reason.clone(),
+        (None, None, Some(problem)) => problem.to_owned(),
+        (None, None, None) => String::new(),
+    }
+}
+
+/// How long ago an RFC 3339 time was, in one or two units.
+fn age(since: Option<&str>, now: SystemTime) -> String {
+    let Some(since) = since.and_then(|since| humantime::parse_rfc3339(since).ok()) else {
+        return "-".to_owned();
+    };
+    let seconds = now.duration_since(since).unwrap_or_default().as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600, seconds / 60);
+    if days > 0 {
+        format!("{days}d {}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h {}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m {}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_two_units_at_most() {
+        let now = humantime::parse_rfc3339("2026-01-03T01:02:03Z").expect("a time");
+        let age = |since| age(Some(since), now);
+        assert_eq!(age("2026-01-03T01:02:00Z"), "3s");
+        assert_eq!(age("2026-01-03T00:00:00Z"), "1h 2m");
+        assert_eq!(age("2026-01-01T00:00:00Z"), "2d 1h");
+        assert_eq!(super::age(None, now), "-");
+    }
+
+    #[test]
+    fn the_tunnel_is_named_as_the_cause() {
+        let health = HealthState {
+            health: "unhealthy".to_owned(),
+            since: None,
+            reason: Some("tcp timeout".to_owned()),
+            rtt_ms: None,
+        };
+        let cause = Cause::Tunnel("blue/blue-1".to_owned());
+        assert_eq!(
+            why(Some(&cause), &health, None),
+            "tunnel blue/blue-1 is down"
+        );
+        assert_eq!(why(None, &health, None), "tcp timeout");
+    }
+}

@@ -1,0 +1,343 @@
+//! From configuration, health and next hops to the content of the maps: pure.
+
+mod paths;
+mod tables;
+
+pub use paths::{Hop, HopKey, Hops, hop_keys, origin_hop_problem, tunnel_hop_problem};
+pub use tables::{TableName, table_names, table_specs};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use lbxdp_ebpf::abi::{
+    self, Address, EntityKind, NODE_LOCAL_REPLIES, Peer, PeerKey, Port, RouteKey, Service, VnetId,
+};
+use lbxdp_ebpf::hash::expand_key;
+
+use crate::config::model::{Config, Forwarding, LoadBalancer, Pool, TunnelKind};
+use crate::dataplane::Desired;
+use crate::slots::{OutOfSlots, Slots};
+
+/// The name of an origin everywhere: `pool/origin`.
+#[must_use]
+pub fn origin_name(pool: &str, origin: &str) -> String {
+    format!("{pool}/{origin}")
+}
+
+/// The name of a tunnel everywhere: `vnet/tunnel`.
+#[must_use]
+pub fn tunnel_name(vnet: &str, tunnel: &str) -> String {
+    format!("{vnet}/{tunnel}")
+}
+
+/// The name of a listener everywhere: `load balancer/protocol:address:port`.
+#[must_use]
+pub fn listener_name(balancer: &str, listener: &crate::config::model::Listener) -> String {
+    let address = std::net::SocketAddr::new(listener.address, listener.port);
+    format!("{balancer}/{}:{address}", listener.protocol.name())
+}
+
+/// The number of a VNet by name; `None` stands for `local`.
+#[must_use]
+pub fn vnet_id(config: &Config, vnet: Option<&str>) -> VnetId {
+    vnet.and_then(|name| config.vnets.get(name))
+        .map_or(VnetId::LOCAL, |vnet| vnet.id)
+}
+
+/// Gives everything that the configuration names a slot.
+///
+/// # Errors
+/// When the maps have too few; no slot has changed hands then.
+pub fn assign_slots(config: &Config, slots: &mut Slots) -> Result<(), OutOfSlots> {
+    let mut next = slots.clone();
+    let origins = used_pools(config)
+        .flat_map(|(name, pool)| {
+            pool.origins
+                .keys()
+                .map(move |origin| origin_name(name, origin))
+        })
+        .collect();
+    next.assign(EntityKind::Origin, &origins)?;
+    let tunnels = config
+        .vnets
+        .iter()
+        .flat_map(|(name, vnet)| {
+            vnet.tunnels
+                .keys()
+                .map(move |tunnel| tunnel_name(name, tunnel))
+        })
+        .collect();
+    next.assign(EntityKind::Tunnel, &tunnels)?;
+    let listeners = enabled_balancers(config)
+        .flat_map(|(name, balancer)| {
+            balancer
+                .listeners
+                .iter()
+                .map(move |listener| listener_name(name, listener))
+        })
+        .collect();
+    next.assign(EntityKind::Listener, &listeners)?;
+    let tables: BTreeSet<String> = table_names(config)
+        .into_values()
+        .map(|name| name.0)
+        .collect();
+    next.assign(EntityKind::Table, &tables)?;
+    *slots = next;
+    Ok(())
+}
+
+/// Pools that some enabled load balancer uses, by name.
+pub fn used_pools(config: &Config) -> impl Iterator<Item = (&str, &Pool)> {
+    let used: BTreeSet<&str> = enabled_balancers(config)
+        .flat_map(|(_, balancer)| pools_of(balancer))
+        .collect();
+    config
+        .pools
+        .iter()
+        .filter(move |(name, _)| used.contains(name.as_str()))
+        .map(|(name, pool)| (name.as_str(), pool))
+}
+
+/// Load balancers that offer something, by name.
+pub fn enabled_balancers(config: &Config) -> impl Iterator<Item = (&str, &LoadBalancer)> {
+    config
+        .load_balancers
+        .iter()
+        .filter(|(_, balancer)| balancer.enabled)
+        .map(|(name, balancer)| (name.as_str(), balancer))
+}
+
+/// The pools of a load balancer, fallback last.
+pub fn pools_of(balancer: &LoadBalancer) -> impl Iterator<Item = &str> {
+    balancer
+        .default_pools
+        .iter()
+        .chain(&balancer.fallback_pool)
+        .map(String::as_str)
+}
+
+/// Fills in all of the maps but the rows and the entities.
+#[must_use]
+pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
+    let mut desired = Desired {
+        node: abi::Node {
+            hash_key: expand_key(config.node.hash_key.0),
+            flags: 0,
+        },
+        ..Desired::default()
+    };
+    add_tunnels(config, slots, hops, &mut desired);
+    for (name, pool) in used_pools(config) {
+        for (origin_key, origin) in pool.origins.iter().filter(|(_, origin)| origin.enabled) {
+            let Some(slot) = slots.get(EntityKind::Origin, &origin_name(name, origin_key)) else {
+                continue;
+            };
+            let Ok(slot) = abi::OriginIndex::try_from(slot) else {
+                continue;
+            };
+            if pool.forwarding == Forwarding::NatPreserve && origin.virtual_network.is_none() {
+                desired.node.flags |= NODE_LOCAL_REPLIES;
+            }
+            let path = paths::to_origin(config, slots, hops, pool, origin);
+            desired.origins.insert(
+                slot,
+                abi::Origin {
+                    address: Address::from(origin.address),
+                    port: Port::new(origin.port),
+                    mode: paths::mode(pool.forwarding) as u8,
+                    reserved: 0,
+                    vnet: vnet_id(config, origin.virtual_network.as_deref()),
+                    path,
+                },
+            );
+        }
+    }
+    add_listeners(config, slots, &mut desired);
+    desired
+}
+
+fn add_tunnels(config: &Config, slots: &Slots, hops: &Hops, desired: &mut Desired) {
+    for (vnet_key, vnet) in &config.vnets {
+        for (tunnel_key, tunnel) in &vnet.tunnels {
+            let name = tunnel_name(vnet_key, tunnel_key);
+            let Some(slot) = slots
+                .get(EntityKind::Tunnel, &name)
+                .and_then(|slot| abi::TunnelIndex::try_from(slot).ok())
+            else {
+                continue;
+            };
+            desired.tunnels.insert(
+                slot,
+                paths::into_tunnel(slots, hops, vnet_key, tunnel_key, tunnel),
+            );
+            let inner = |is_v4: bool| {
+                tunnel
+                    .addresses
+                    .iter()
+                    .map(IpNet::addr)
+                    .find(|address| address.is_ipv4() == is_v4)
+                    .map_or(Address::UNSPECIFIED, Address::from)
+            };
+            let (vni, port) = match tunnel.kind {
+                TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port } => (vni, port),
+                TunnelKind::Gre { key } => (key.unwrap_or(0), 0),
+                TunnelKind::IpIp => (0, 0),
+                TunnelKind::Gue { port } => (0, port),
+            };
+            if port != 0 {
+                desired.tunnel_ports.insert(port);
+            }
+            desired.peers.insert(
+                PeerKey {
+                    remote: Address::from(tunnel.remote),
+                    local: Address::from(tunnel.local),
+                    vni,
+                    port: Port::new(port),
+                    encapsulation: paths::encapsulation(tunnel.kind) as u8,
+                    reserved: 0,
+                },
+                Peer {
+                    vnet: vnet.id,
+                    tunnel: slot,
+                    reserved: [0; 2],
+                    inner_v4: inner(true),
+                    inner_v6: inner(false),
+                },
+            );
+            for route in &tunnel.routes {
+                let bits =
+                    u32::from(route.prefix_len()) + if route.addr().is_ipv4() { 96 } else { 0 };
+                desired.routes.insert(
+                    (
+                        RouteKey::new(vnet.id, Address::from(route.network())),
+                        RouteKey::VNET_BITS + bits,
+                    ),
+                    u32::from(slot),
+                );
+            }
+        }
+    }
+}
+
+fn add_listeners(config: &Config, slots: &Slots, desired: &mut Desired) {
+    let names = table_names(config);
+    for (balancer_name, balancer) in enabled_balancers(config) {
+        let Some(table) = names
+            .get(balancer_name)
+            .and_then(|name| slots.get(EntityKind::Table, &name.0))
+        else {
+            continue;
+        };
+        let vnet = vnet_id(config, balancer.virtual_network.as_deref());
+        for listener in &balancer.listeners {
+            let name = listener_name(balancer_name, listener);
+            let Some(counter) = slots.get(EntityKind::Listener, &name) else {
+                continue;
+            };
+            let service = Service {
+                address: Address::from(listener.address),
+                port: Port::new(listener.port),
+                protocol: listener.protocol.number(),
+                reserved: 0,
+                vnet,
+            };
+            desired
+                .listeners
+                .insert(service, abi::Listener { table, counter });
+            add_reverse(config, slots, balancer, service, counter, desired);
+        }
+    }
+}
+
+/// The ways back from all NAT origins that a listener may send to.
+fn add_reverse(
+    config: &Config,
+    slots: &Slots,
+    balancer: &LoadBalancer,
+    service: Service,
+    counter: u32,
+    desired: &mut Desired,
+) {
+    for pool_name in pools_of(balancer) {
+        let Some(pool) = config
+            .pools
+            .get(pool_name)
+            .filter(|pool| pool.forwarding == Forwarding::NatPreserve)
+        else {
+            continue;
+        };
+        for (origin_key, origin) in pool.origins.iter().filter(|(_, origin)| origin.enabled) {
+            let Some(slot) = slots
+                .get(EntityKind::Origin, &origin_name(pool_name, origin_key))
+                .and_then(|slot| abi::OriginIndex::try_from(slot).ok())
+            else {
+                continue;
+            };
+            let port = if origin.port == 0 {
+                service.port
+            } else {
+                Port::new(origin.port)
+            };
+            desired
+                .reverse
+                .entry(Service {
+                    address: Address::from(origin.address),
+                    port,
+                    protocol: service.protocol,
+                    reserved: 0,
+                    vnet: vnet_id(config, origin.virtual_network.as_deref()),
+                })
+                // An origin that stands in two pools of one listener has one way back; the
+                // validation has excluded that it stands under two listeners.
+                .or_insert(abi::Reverse {
+                    address: service.address,
+                    port: service.port,
+                    origin: slot,
+                    vnet: service.vnet,
+                    counter,
+                });
+        }
+    }
+}
+
+/// Names of everything that has a slot, with health where there is one.
+#[must_use]
+pub fn entities(
+    config: &Config,
+    slots: &Slots,
+    health: &BTreeMap<(EntityKind, String), (u8, u64)>,
+) -> BTreeMap<abi::EntityKey, abi::Entity> {
+    let vnets = config
+        .vnets
+        .iter()
+        .map(|(name, vnet)| (EntityKind::Vnet, name.clone(), vnet.id.0));
+    let slotted = [
+        EntityKind::Tunnel,
+        EntityKind::Origin,
+        EntityKind::Listener,
+        EntityKind::Table,
+    ]
+    .into_iter()
+    .flat_map(|kind| {
+        slots
+            .of(kind)
+            .map(move |(name, slot)| (kind, name.to_owned(), slot))
+    });
+    vnets
+        .chain(slotted)
+        .filter_map(|(kind, name, index)| {
+            let mut entity = abi::Entity::named(&name)?;
+            if let Some((state, since)) = health.get(&(kind, name)) {
+                entity.health = *state;
+                entity.since_unix_ns = *since;
+            }
+            Some((
+                abi::EntityKey {
+                    kind: kind as u32,
+                    index,
+                },
+                entity,
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! Paths to origins and into tunnels, from configuration and next hops.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use lbxdp_ebpf::abi::{Encapsulation, EntityKind, Mode, PATH_RESOLVED, Path, TunnelIndex};
+use lbxdp_ebpf::encap::{self, InnerEthernet, Shape};
+
+use super::{tunnel_name, used_pools};
+use crate::config::model::{
+    Config, DsrEncapsulation, Forwarding, Origin, Pool, Tunnel, TunnelKind,
+};
+use crate::slots::Slots;
+
+/// A destination whose next hop the data path needs.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HopKey {
+    /// The address.
+    pub destination: IpAddr,
+    /// The device to leave by; `None` leaves it to the node's routes.
+    pub device: Option<String>,
+}
+
+/// The first link of the way to a destination.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// Interface to leave by.
+    pub ifindex: u32,
+    /// 802.1Q tag control information on the way out, 0 for none.
+    pub vlan: u16,
+    /// MAC address of that interface.
+    pub source_mac: [u8; 6],
+    /// MAC address of the next hop.
+    pub destination_mac: [u8; 6],
+    /// Largest IP packet that the link carries.
+    pub mtu: u16,
+}
+
+/// Next hops that are known, or why they are not.
+pub type Hops = BTreeMap<HopKey, Result<Hop, String>>;
+
+/// All next hops that a configuration needs.
+#[must_use]
+pub fn hop_keys(config: &Config) -> BTreeSet<HopKey> {
+    let mut keys = BTreeSet::new();
+    for tunnel in config.vnets.values().flat_map(|vnet| vnet.tunnels.values()) {
+        keys.insert(underlay_key(tunnel));
+        keys.extend(inner_key(tunnel));
+    }
+    for (_, pool) in used_pools(config) {
+        for origin in pool.origins.values().filter(|origin| origin.enabled) {
+            if origin.virtual_network.is_none() {
+                keys.insert(HopKey {
+                    destination: origin.address,
+                    device: None,
+                });
+            }
+        }
+    }
+    keys
+}
+
+/// The next hop towards the far end of a tunnel.
+pub(super) fn underlay_key(tunnel: &Tunnel) -> HopKey {
+    HopKey {
+        destination: tunnel.remote,
+        device: None,
+    }
+}
+
+/// The next hop *inside* a tunnel that carries Ethernet: the far end's own device.
+pub(super) fn inner_key(tunnel: &Tunnel) -> Option<HopKey> {
+    match tunnel.kind {
+        TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => Some(HopKey {
+            destination: *tunnel.peers.first()?,
+            device: Some(tunnel.device.clone()),
+        }),
+        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } => None,
+    }
+}
+
+/// The path to an origin: through its tunnel, encapsulated to itself, or plain.
+pub(super) fn to_origin(
+    config: &Config,
+    slots: &Slots,
+    hops: &Hops,
+    pool: &Pool,
+    origin: &Origin,
+) -> Path {
+    if let Some(vnet) = &origin.virtual_network {
+        let tunnel = config
+            .vnets
+            .get(vnet)
+            .and_then(|network| network.tunnel_to(origin.address));
+        return match tunnel {
+            Some((name, tunnel)) => into_tunnel(slots, hops, vnet, name, tunnel),
+            None => Path::UNRESOLVED,
+        };
+    }
+    let key = HopKey {
+        destination: origin.address,
+        device: None,
+    };
+    let Some(Ok(hop)) = hops.get(&key) else {
+        return Path::UNRESOLVED;
+    };
+    let shape = match pool.forwarding {
+        Forwarding::NatPreserve | Forwarding::Dsr(DsrEncapsulation::L2) => {
+            return leave_by(Path::UNRESOLVED, hop, hop.mtu);
+        }
+        Forwarding::Dsr(DsrEncapsulation::IpIp) => Shape::IpIp,
+        Forwarding::Dsr(DsrEncapsulation::Gre { key }) => Shape::Gre {
+            key,
+            checksum: false,
+        },
+        Forwarding::Dsr(DsrEncapsulation::Gue { port }) => Shape::Gue { port },
+        Forwarding::Dsr(DsrEncapsulation::Vxlan { vni, port }) => Shape::Vxlan {
+            vni,
+            port,
+            inner: inner_ethernet(origin.inner_mac, hop),
+        },
+        Forwarding::Dsr(DsrEncapsulation::Geneve { vni, port }) => Shape::Geneve {
+            vni,
+            port,
+            inner: Some(inner_ethernet(origin.inner_mac, hop)),
+        },
+    };
+    let Some(source) = config.node.address_like(origin.address) else {
+        return Path::UNRESOLVED;
+    };
+    let headers = encap::Tunnel::new(source, origin.address, shape);
+    let overhead = u16::try_from(headers.header_len()).unwrap_or(u16::MAX);
+    // The validation has excluded what cannot be prepared.
+    encap::prepare(&headers).map_or(Path::UNRESOLVED, |path| {
+        leave_by(path, hop, hop.mtu.saturating_sub(overhead))
+    })
+}
+
+/// The path to the far end of a tunnel.
+pub(super) fn into_tunnel(
+    slots: &Slots,
+    hops: &Hops,
+    vnet: &str,
+    name: &str,
+    tunnel: &Tunnel,
+) -> Path {
+    let Some(Ok(hop)) = hops.get(&underlay_key(tunnel)) else {
+        return Path::UNRESOLVED;
+    };
+    let inner = match inner_key(tunnel) {
+        None => None,
+        Some(key) => match hops.get(&key) {
+            Some(Ok(inner)) => Some(InnerEthernet {
+                destination: inner.destination_mac,
+                source: inner.source_mac,
+            }),
+            Some(Err(_)) | None => return Path::UNRESOLVED,
+        },
+    };
+    let shape = match (tunnel.kind, inner) {
+        (TunnelKind::Vxlan { vni, port }, Some(inner)) => Shape::Vxlan { vni, port, inner },
+        (TunnelKind::Geneve { vni, port }, Some(inner)) => Shape::Geneve {
+            vni,
+            port,
+            inner: Some(inner),
+        },
+        (TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. }, None) => return Path::UNRESOLVED,
+        (TunnelKind::Gre { key }, _) => Shape::Gre {
+            key,
+            checksum: false,
+        },
+        (TunnelKind::IpIp, _) => Shape::IpIp,
+        (TunnelKind::Gue { port }, _) => Shape::Gue { port },
+    };
+    let headers = encap::Tunnel {
+        ttl: tunnel.ttl,
+        ..encap::Tunnel::new(tunnel.local, tunnel.remote, shape)
+    };
+    let overhead = u16::try_from(headers.header_len()).unwrap_or(u16::MAX);
+    encap::prepare(&headers).map_or(Path::UNRESOLVED, |mut path| {
+        path.tunnel = slots
+            .get(EntityKind::Tunnel, &tunnel_name(vnet, name))
+            .and_then(|slot| TunnelIndex::try_from(slot).ok())
+            .unwrap_or(Path::NO_TUNNEL);
+        leave_by(path, hop, tunnel.mtu.min(hop.mtu.saturating_sub(overhead)))
+    })
+}
+
+/// Completes a path with its next hop.
+fn leave_by(path: Path, hop: &Hop, mtu: u16) -> Path {
+    Path {
+        flags: path.flags | PATH_RESOLVED,
+        mtu,
+        ifindex: hop.ifindex,
+        vlan: hop.vlan.to_be_bytes(),
+        destination_mac: hop.destination_mac,
+        source_mac: hop.source_mac,
+        ..path
+    }
+}
+
+fn inner_ethernet(origin: Option<[u8; 6]>, hop: &Hop) -> InnerEthernet {
+    InnerEthernet {
+        destination: origin.unwrap_or_default(),
+        source: hop.source_mac,
+    }
+}
+
+/// The mode of the data path for a pool's forwarding.
+pub(super) const fn mode(forwarding: Forwarding) -> Mode {
+    match forwarding {
+        Forwarding::NatPreserve => Mode::NatPreserve,
+        Forwarding::Dsr(DsrEncapsulation::L2) => Mode::DsrL2,
+        Forwarding::Dsr(
+            DsrEncapsulation::IpIp
+            | DsrEncapsulation::Gre { .. }
+            | DsrEncapsulation::Gue { .. }
+            | DsrEncapsulation::Vxlan { .. }
+            | DsrEncapsulation::Geneve { .. },
+        ) => Mode::Dsr,
+    }
+}
+
+/// The encapsulation of a tunnel.
+pub(super) const fn encapsulation(kind: TunnelKind) -> Encapsulation {
+    match kind {
+        TunnelKind::Vxlan { .. } => Encapsulation::Vxlan,
+        TunnelKind::Geneve { .. } => Encapsulation::Geneve,
+        TunnelKind::Gre { .. } => Encapsulation::Gre,
+        TunnelKind::IpIp => Encapsulation::IpIp,
+        TunnelKind::Gue { .. } => Encapsulation::Gue,
+    }
+}
+
+/// Why no packet can be sent to an origin, if its next hop is not resolved.
+#[must_use]
+pub fn origin_hop_problem(config: &Config, hops: &Hops, origin: &Origin) -> Option<String> {
+    match &origin.virtual_network {
+        None => problem(
+            hops,
+            &HopKey {
+                destination: origin.address,
+                device: None,
+            },
+        ),
+        Some(vnet) => {
+            let (_, tunnel) = config.vnets.get(vnet)?.tunnel_to(origin.address)?;
+            tunnel_hop_problem(hops, tunnel)
+        }
+    }
+}
+
+/// Why no packet can be sent into a tunnel, if a next hop of it is not resolved.
+#[must_use]
+pub fn tunnel_hop_problem(hops: &Hops, tunnel: &Tunnel) -> Option<String> {
+    problem(hops, &underlay_key(tunnel))
+        .or_else(|| inner_key(tunnel).and_then(|key| problem(hops, &key)))
+}
+
+fn problem(hops: &Hops, key: &HopKey) -> Option<String> {
+    match hops.get(key) {
+        Some(Ok(_)) => None,
+        Some(Err(problem)) => Some(problem.clone()),
+        None => Some("its next hop has not been looked up yet".to_owned()),
+    }
+}

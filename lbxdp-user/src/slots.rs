@@ -1,0 +1,171 @@
+//! Which slot of the maps belongs to whom.
+//!
+//! A slot stays with its owner as long as the owner is configured, over reloads
+//! and over restarts of the agent: counters and rows go by slot. Slots that
+//! become free are given away again only by a later call, when nothing in the
+//! maps refers to them any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, capacity};
+
+/// The owners of all slots, by kind and name.
+#[derive(Clone, Default, Debug)]
+pub struct Slots {
+    owners: BTreeMap<EntityKind, BTreeMap<String, u32>>,
+}
+
+/// A kind of slot has run out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutOfSlots {
+    /// The kind.
+    pub kind: EntityKind,
+    /// How many are wanted.
+    pub wanted: usize,
+    /// How many there are.
+    pub capacity: u32,
+}
+
+impl std::fmt::Display for OutOfSlots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            kind,
+            wanted,
+            capacity,
+        } = self;
+        write!(
+            f,
+            "the configuration wants {wanted} slots of kind {kind:?}, and the maps have {capacity}; \
+             configure fewer"
+        )
+    }
+}
+
+impl std::error::Error for OutOfSlots {}
+
+impl Slots {
+    /// Takes over the slots that the maps' own list of names tells of.
+    pub fn adopt(entities: &BTreeMap<EntityKey, Entity>) -> Self {
+        let mut slots = Self::default();
+        for (key, entity) in entities {
+            if let Some(kind) = EntityKind::from_u32(key.kind) {
+                slots
+                    .owners
+                    .entry(kind)
+                    .or_default()
+                    .insert(entity.name().to_owned(), key.index);
+            }
+        }
+        slots
+    }
+
+    /// Makes the owners of a kind exactly `names`: who has a slot keeps it, who is new gets the
+    /// lowest that was free before this call, who is not named loses it.
+    ///
+    /// # Errors
+    /// When there are not enough; nothing has changed then.
+    pub fn assign(&mut self, kind: EntityKind, names: &BTreeSet<String>) -> Result<(), OutOfSlots> {
+        let held = self.owners.entry(kind).or_default();
+        let taken: BTreeSet<u32> = held.values().copied().collect();
+        let capacity = capacity_of(kind);
+        let mut free = (0..capacity).filter(|slot| !taken.contains(slot));
+        let mut next = BTreeMap::new();
+        for name in names {
+            let slot = match held.get(name) {
+                Some(slot) => *slot,
+                None => free.next().ok_or(OutOfSlots {
+                    kind,
+                    wanted: names.len(),
+                    capacity,
+                })?,
+            };
+            next.insert(name.clone(), slot);
+        }
+        *held = next;
+        Ok(())
+    }
+
+    /// The slot of an owner.
+    #[must_use]
+    pub fn get(&self, kind: EntityKind, name: &str) -> Option<u32> {
+        self.owners.get(&kind)?.get(name).copied()
+    }
+
+    /// Owners of a kind, by name.
+    pub fn of(&self, kind: EntityKind) -> impl Iterator<Item = (&str, u32)> {
+        self.owners
+            .get(&kind)
+            .into_iter()
+            .flatten()
+            .map(|(name, slot)| (name.as_str(), *slot))
+    }
+}
+
+/// Slots of a kind. VNets have none: their number is configured or made from the name.
+const fn capacity_of(kind: EntityKind) -> u32 {
+    match kind {
+        EntityKind::Vnet => 0,
+        EntityKind::Tunnel => capacity::TUNNELS,
+        // The last index stands for "no origin".
+        EntityKind::Origin => capacity::ORIGINS,
+        EntityKind::Listener => capacity::LISTENER_COUNTERS,
+        EntityKind::Table => capacity::TABLES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn owners_keep_their_slots_and_freed_slots_are_not_reused_at_once() {
+        let mut slots = Slots::default();
+        slots
+            .assign(EntityKind::Origin, &names(&["a", "b"]))
+            .expect("there is room");
+        slots
+            .assign(EntityKind::Origin, &names(&["b", "c"]))
+            .expect("there is room");
+        assert_eq!(slots.get(EntityKind::Origin, "b"), Some(1));
+        assert_eq!(
+            slots.get(EntityKind::Origin, "c"),
+            Some(2),
+            "slot 0 was in use until now"
+        );
+        assert_eq!(slots.get(EntityKind::Origin, "a"), None);
+        slots
+            .assign(EntityKind::Origin, &names(&["b", "c", "d"]))
+            .expect("there is room");
+        assert_eq!(slots.get(EntityKind::Origin, "d"), Some(0));
+    }
+
+    #[test]
+    fn a_new_agent_takes_over_the_slots_of_the_last_one() {
+        let key = EntityKey {
+            kind: EntityKind::Origin as u32,
+            index: 7,
+        };
+        let entity = Entity::named("web/a").expect("a short name");
+        let mut slots = Slots::adopt(&BTreeMap::from([(key, entity)]));
+        slots
+            .assign(EntityKind::Origin, &names(&["web/a", "web/b"]))
+            .expect("there is room");
+        assert_eq!(slots.get(EntityKind::Origin, "web/a"), Some(7));
+        assert_eq!(slots.get(EntityKind::Origin, "web/b"), Some(0));
+    }
+
+    #[test]
+    fn running_out_says_of_what_and_changes_nothing() {
+        let mut slots = Slots::default();
+        let many: BTreeSet<String> = (0..=capacity::TABLES).map(|n| n.to_string()).collect();
+        let error = slots
+            .assign(EntityKind::Table, &many)
+            .expect_err("one too many");
+        assert!(error.to_string().contains("Table"), "{error}");
+        assert_eq!(slots.of(EntityKind::Table).count(), 0);
+    }
+}

@@ -1,0 +1,262 @@
+//! What the agent knows: configuration, slots, health, next hops. Pure: no IO, no clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, OriginIndex, Row};
+
+use crate::config::model::{Config, Timing};
+use crate::dataplane::{Desired, TableRows};
+use crate::health::{Failure, Flip, Health, ProbeKey, ProbeSpec, Tracker, desired_probes};
+use crate::reconcile::{self, Hops, TableName};
+use crate::slots::{OutOfSlots, Slots};
+use crate::steering::{self, Bases, Seed, TablePlan, World};
+
+/// What the agent knows.
+#[derive(Debug)]
+pub struct State {
+    config: Config,
+    generation: u32,
+    slots: Slots,
+    trackers: BTreeMap<ProbeKey, Tracker>,
+    /// Health that the last agent left behind, for probes that have no tracker yet.
+    inherited: BTreeMap<(EntityKind, String), (Health, SystemTime)>,
+    hops: Hops,
+    bases: Bases,
+    plans: BTreeMap<TableName, TablePlan>,
+}
+
+impl State {
+    /// Starts from a configuration and from what the maps tell of the last agent.
+    ///
+    /// # Errors
+    /// When the configuration wants more slots than there are.
+    pub fn new(
+        config: Config,
+        entities: &BTreeMap<EntityKey, Entity>,
+        now: SystemTime,
+    ) -> Result<Self, OutOfSlots> {
+        let mut slots = Slots::adopt(entities);
+        reconcile::assign_slots(&config, &mut slots)?;
+        let inherited = entities
+            .iter()
+            .filter_map(|(key, entity)| {
+                let kind = EntityKind::from_u32(key.kind)?;
+                let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(entity.since_unix_ns);
+                let health = match entity.health {
+                    1 => Health::Healthy,
+                    2 => Health::Unhealthy,
+                    _ => return None,
+                };
+                Some(((kind, entity.name().to_owned()), (health, since)))
+            })
+            .collect();
+        let mut state = Self {
+            config,
+            generation: 1,
+            slots,
+            trackers: BTreeMap::new(),
+            inherited,
+            hops: Hops::new(),
+            bases: Bases::default(),
+            plans: BTreeMap::new(),
+        };
+        state.track(now);
+        // What is not probed by now is not configured any more: old news would be wrong later.
+        state.inherited.clear();
+        Ok(state)
+    }
+
+    /// Puts another configuration in force; what it shares with the last one stays known.
+    ///
+    /// # Errors
+    /// When it wants more slots than there are; nothing has changed then.
+    pub fn replace(&mut self, config: Config, now: SystemTime) -> Result<(), OutOfSlots> {
+        let mut slots = self.slots.clone();
+        reconcile::assign_slots(&config, &mut slots)?;
+        self.slots = slots;
+        self.config = config;
+        self.generation = self.generation.wrapping_add(1);
+        self.track(now);
+        Ok(())
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Its number, counted from 1.
+    #[must_use]
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The slots.
+    #[must_use]
+    pub const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The next hops.
+    #[must_use]
+    pub const fn hops(&self) -> &Hops {
+        &self.hops
+    }
+
+    /// What stands in each table and why, as of the last [`State::desired`].
+    #[must_use]
+    pub const fn plans(&self) -> &BTreeMap<TableName, TablePlan> {
+        &self.plans
+    }
+
+    /// What is to be probed.
+    #[must_use]
+    pub fn probes(&self) -> BTreeMap<ProbeKey, ProbeSpec> {
+        desired_probes(&self.config)
+    }
+
+    /// What is known of a probed origin or tunnel.
+    #[must_use]
+    pub fn tracker(&self, key: &ProbeKey) -> Option<&Tracker> {
+        self.trackers.get(key)
+    }
+
+    /// Takes the result of a probe; says so when health has changed by it.
+    pub fn observe(
+        &mut self,
+        key: &ProbeKey,
+        result: Result<Duration, Failure>,
+        now: SystemTime,
+    ) -> Option<Flip> {
+        self.trackers.get_mut(key)?.observe(result, now)
+    }
+
+    /// Takes next hops; says whether any has changed.
+    pub fn set_hops(&mut self, hops: Hops) -> bool {
+        let changed = self.hops != hops;
+        self.hops = hops;
+        changed
+    }
+
+    /// The tunnel that an origin's probes and packets take, if it is behind one.
+    #[must_use]
+    pub fn tunnel_of(&self, pool: &str, origin: &str) -> Option<ProbeKey> {
+        let origin = self.config.pools.get(pool)?.origins.get(origin)?;
+        let vnet = origin.virtual_network.as_deref()?;
+        let (tunnel, _) = self.config.vnets.get(vnet)?.tunnel_to(origin.address)?;
+        Some(ProbeKey::tunnel(vnet, tunnel))
+    }
+
+    /// The tunnel that is to blame for an unhealthy origin: its own, when that is down too.
+    #[must_use]
+    pub fn tunnel_at_fault(&self, pool: &str, origin: &str) -> Option<ProbeKey> {
+        let origin_is_down = self.health(&ProbeKey::origin(pool, origin)) == Health::Unhealthy;
+        let tunnel = self.tunnel_of(pool, origin)?;
+        (origin_is_down && self.health(&tunnel) == Health::Unhealthy).then_some(tunnel)
+    }
+
+    /// All that the maps are to hold; `published` gives the rows in force of a slot of `TABLES`.
+    pub fn desired<'a>(&mut self, published: impl Fn(u32) -> Option<&'a [Row]>) -> Desired {
+        let mut desired = reconcile::desired(&self.config, &self.slots, &self.hops);
+        self.plans = self.plan_tables();
+        for (name, plan) in &self.plans {
+            let Some(slot) = self.slots.get(EntityKind::Table, &name.0) else {
+                continue;
+            };
+            let rows = plan
+                .settle(published(slot))
+                .map_or(TableRows::Keep, TableRows::Publish);
+            desired.tables.insert(slot, rows);
+        }
+        desired.entities = reconcile::entities(&self.config, &self.slots, &self.entity_health());
+        desired
+    }
+
+    fn plan_tables(&mut self) -> BTreeMap<TableName, TablePlan> {
+        let trackers = &self.trackers;
+        let slots = &self.slots;
+        let health = |pool: &str, origin: &str| {
+            trackers
+                .get(&ProbeKey::origin(pool, origin))
+                .map_or(Health::Unknown, Tracker::health)
+        };
+        let slot = |pool: &str, origin: &str| {
+            slots
+                .get(EntityKind::Origin, &reconcile::origin_name(pool, origin))
+                .and_then(|slot| OriginIndex::try_from(slot).ok())
+        };
+        let world = World {
+            pools: &self.config.pools,
+            seed: Seed::new(self.config.node.hash_key),
+            health: &health,
+            slot: &slot,
+        };
+        reconcile::table_specs(&self.config)
+            .into_iter()
+            .map(|(name, spec)| {
+                let plan = steering::plan(&spec, &world, &mut self.bases);
+                (name, plan)
+            })
+            .collect()
+    }
+
+    fn health(&self, key: &ProbeKey) -> Health {
+        self.trackers
+            .get(key)
+            .map_or(Health::Unknown, Tracker::health)
+    }
+
+    /// Keeps trackers for exactly what is probed.
+    fn track(&mut self, now: SystemTime) {
+        let probes = self.probes();
+        let wanted: BTreeSet<&ProbeKey> = probes.keys().collect();
+        self.trackers.retain(|key, _| wanted.contains(key));
+        for (key, ProbeSpec { timing, .. }) in &probes {
+            match self.trackers.get_mut(key) {
+                Some(tracker) => tracker.set_timing(*timing),
+                None => {
+                    let tracker = self.first_tracker(key, *timing, now);
+                    self.trackers.insert(key.clone(), tracker);
+                }
+            }
+        }
+    }
+
+    fn first_tracker(&self, key: &ProbeKey, timing: Timing, now: SystemTime) -> Tracker {
+        match self.inherited.get(&(kind_of(key), key.to_string())) {
+            Some((health, since)) => Tracker::restored(timing, *health, *since),
+            None => Tracker::new(timing, now),
+        }
+    }
+
+    fn entity_health(&self) -> BTreeMap<(EntityKind, String), (u8, u64)> {
+        self.trackers
+            .iter()
+            .map(|(key, tracker)| {
+                let since = tracker
+                    .since()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default();
+                let since = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+                let health = match tracker.health() {
+                    Health::Unknown => (0, 0),
+                    Health::Healthy => (1, since),
+                    Health::Unhealthy => (2, since),
+                };
+                ((kind_of(key), key.to_string()), health)
+            })
+            .collect()
+    }
+}
+
+const fn kind_of(key: &ProbeKey) -> EntityKind {
+    match key {
+        ProbeKey::Origin { .. } => EntityKind::Origin,
+        ProbeKey::Tunnel { .. } => EntityKind::Tunnel,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+use std::path::Path;
+
+use lbxdp_ebpf::abi::{Address, Origin, Port, ROW_INSERT, Service, VnetId};
+
+use super::*;
+use crate::reconcile::{Hop, HopKey, hop_keys};
+
+const EXAMPLE: &str = include_str!("../../examples/vnets.toml");
+const PASS: Result<Duration, Failure> = Ok(Duration::from_millis(1));
+
+fn config(text: &str) -> Config {
+    crate::config::parse(text, Path::new("test.toml"))
+        .expect("the configuration is valid")
+        .config
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+}
+
+/// A state with all next hops resolved.
+fn start(text: &str) -> State {
+    let mut state = State::new(config(text), &BTreeMap::new(), now()).expect("there is room");
+    state.set_hops(hops(state.config()));
+    state
+}
+
+fn hops(config: &Config) -> Hops {
+    let hop = |key: HopKey| {
+        let hop = Hop {
+            ifindex: 2,
+            vlan: 0,
+            source_mac: [2, 0, 0, 0, 0, 1],
+            destination_mac: [2, 0, 0, 0, 0, 2],
+            mtu: 1500,
+        };
+        (key, Ok(hop))
+    };
+    hop_keys(config).into_iter().map(hop).collect()
+}
+
+fn report(state: &mut State, pool: &str, origin: &str, result: Result<Duration, Failure>) {
+    for _ in 0..2 {
+        state.observe(&ProbeKey::origin(pool, origin), result, now());
+    }
+}
+
+/// The rows of the first table, as if nothing had been published before.
+fn rows_of(state: &mut State, table: &str) -> Vec<Row> {
+    let desired = state.desired(|_| None);
+    let (name, _) = state
+        .plans()
+        .iter()
+        .find(|(name, _)| name.0.starts_with(table))
+        .expect("the table is planned");
+    let slot = state
+        .slots()
+        .get(EntityKind::Table, &name.0)
+        .expect("it has a slot");
+    match desired.tables.get(&slot) {
+        Some(TableRows::Publish(rows)) => rows.clone(),
+        other => panic!("rows are published, not {other:?}"),
+    }
+}
+
+fn slot(state: &State, pool: &str, origin: &str) -> OriginIndex {
+    let name = reconcile::origin_name(pool, origin);
+    OriginIndex::try_from(
+        state
+            .slots()
+            .get(EntityKind::Origin, &name)
+            .expect("a slot"),
+    )
+    .expect("slots fit")
+}
+
+#[test]
+fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
+    let mut state = start(EXAMPLE);
+    let desired = state.desired(|_| None);
+    let back = |vnet: &str| {
+        let key = Service {
+            address: Address::from_v4([10, 0, 0, 11]),
+            port: Port::new(8080),
+            protocol: 6,
+            reserved: 0,
+            vnet: reconcile::vnet_id(state.config(), Some(vnet)),
+        };
+        desired.reverse.get(&key).copied()
+    };
+    let blue = back("blue").expect("blue has a way back");
+    let green = back("green").expect("green has a way back");
+    assert_ne!(blue.origin, green.origin);
+    assert_eq!(blue.origin, slot(&state, "web-blue", "a"));
+    assert_eq!((blue.address, blue.port), (green.address, green.port));
+    assert_eq!(
+        blue.vnet,
+        VnetId::LOCAL,
+        "clients are in the node's own network"
+    );
+    assert_ne!(
+        desired.origins[&blue.origin].vnet,
+        desired.origins[&green.origin].vnet
+    );
+    assert_eq!(desired.peers.len(), 2);
+    assert_eq!(desired.tunnel_ports, BTreeSet::from([4789]));
+    assert_eq!(
+        desired.node.flags, 0,
+        "no origin answers in the node's own network"
+    );
+}
+
+#[test]
+fn what_is_configured_and_resolved_can_be_sent_to() {
+    let mut state = start(EXAMPLE);
+    let desired = state.desired(|_| None);
+    for (index, origin) in &desired.origins {
+        assert!(
+            origin.path.has(lbxdp_ebpf::abi::PATH_RESOLVED),
+            "origin {index}"
+        );
+        assert_eq!(
+            origin.path.mtu, 1450,
+            "1500 less IPv4, UDP, VXLAN and Ethernet"
+        );
+    }
+    state.set_hops(Hops::new());
+    let unresolved = state.desired(|_| None);
+    for (index, origin) in &unresolved.origins {
+        assert!(
+            !origin.path.has(lbxdp_ebpf::abi::PATH_RESOLVED),
+            "origin {index}"
+        );
+    }
+}
+
+#[test]
+fn nobody_owns_a_row_before_the_first_probe_and_the_first_probe_decides() {
+    let mut state = start(&EXAMPLE.replace("fallback_pool = \"web-green\"", ""));
+    let rows = rows_of(&mut state, "web-blue");
+    assert!(rows.iter().all(|row| row.current == Origin::NONE));
+    report(&mut state, "web-blue", "a", PASS);
+    let rows = rows_of(&mut state, "web-blue");
+    let a = slot(&state, "web-blue", "a");
+    assert!(
+        rows.iter()
+            .all(|row| row.current == a && row.flags & ROW_INSERT == 0)
+    );
+}
+
+#[test]
+fn an_origin_that_dies_gives_its_rows_away_and_gets_them_back() {
+    let mut state = start(EXAMPLE);
+    for origin in ["a", "b"] {
+        report(&mut state, "web-blue", origin, PASS);
+    }
+    let before = rows_of(&mut state, "web-blue");
+    let (a, b) = (slot(&state, "web-blue", "a"), slot(&state, "web-blue", "b"));
+    report(&mut state, "web-blue", "b", Err(Failure::TcpTimeout));
+    let during = rows_of(&mut state, "web-blue");
+    for (before, during) in before.iter().zip(&during) {
+        assert_eq!(during.current, a);
+        assert!(before.current == a || before.current == b);
+    }
+    report(&mut state, "web-blue", "b", PASS);
+    assert_eq!(rows_of(&mut state, "web-blue"), before);
+}
+
+#[test]
+fn all_pools_down_leads_to_the_fallback_pool_and_without_one_leaves_the_rows() {
+    let mut state = start(EXAMPLE);
+    for (pool, origin) in [("web-blue", "a"), ("web-blue", "b"), ("web-green", "a")] {
+        report(&mut state, pool, origin, Err(Failure::TcpTimeout));
+    }
+    let rows = rows_of(&mut state, "web-blue");
+    let fallback = slot(&state, "web-green", "a");
+    assert!(rows.iter().all(|row| row.current == fallback));
+
+    report(&mut state, "echo-green", "a", PASS);
+    let served = rows_of(&mut state, "echo-green");
+    report(&mut state, "echo-green", "a", Err(Failure::IcmpTimeout));
+    report(&mut state, "echo-green", "a", Err(Failure::IcmpTimeout));
+    let desired = state.desired(|_| Some(served.as_slice()));
+    let table = state
+        .slots()
+        .of(EntityKind::Table)
+        .find(|(name, _)| name.starts_with("echo-green"))
+        .map(|(_, slot)| slot)
+        .expect("the table has a slot");
+    assert_eq!(desired.tables[&table], TableRows::Keep, "last known good");
+}
+
+#[test]
+fn a_tunnel_is_at_fault_only_when_it_is_down_and_its_origin_too() {
+    let mut state = start(EXAMPLE);
+    let tunnel = ProbeKey::tunnel("blue", "blue-1");
+    report(&mut state, "web-blue", "a", Err(Failure::TcpTimeout));
+    assert_eq!(
+        state.tunnel_at_fault("web-blue", "a"),
+        None,
+        "the tunnel is not known to be down"
+    );
+    state.observe(&tunnel, Err(Failure::IcmpTimeout), now());
+    assert_eq!(state.tunnel_at_fault("web-blue", "a"), Some(tunnel));
+    assert_eq!(
+        state.tunnel_at_fault("web-blue", "b"),
+        None,
+        "b is not known to be down"
+    );
+    assert_eq!(
+        state.tunnel_at_fault("web-green", "a"),
+        None,
+        "another tunnel"
+    );
+}
+
+#[test]
+fn a_new_agent_has_the_slots_the_health_and_the_rows_of_the_last_one() {
+    let mut last = start(EXAMPLE);
+    for origin in ["a", "b"] {
+        report(&mut last, "web-blue", origin, PASS);
+    }
+    report(&mut last, "web-green", "a", Err(Failure::TcpTimeout));
+    let left = last.desired(|_| None);
+
+    let mut next = State::new(
+        config(EXAMPLE),
+        &left.entities,
+        now() + Duration::from_secs(60),
+    )
+    .expect("there is room");
+    next.set_hops(hops(next.config()));
+    let tracker = next
+        .tracker(&ProbeKey::origin("web-green", "a"))
+        .expect("it is probed");
+    assert_eq!(
+        (tracker.health(), tracker.since()),
+        (Health::Unhealthy, now())
+    );
+    assert!(next.desired(|_| None) == left, "nothing is to be written");
+}
+
+#[test]
+fn a_reload_keeps_what_stays_configured() {
+    let mut state = start(EXAMPLE);
+    for origin in ["a", "b"] {
+        report(&mut state, "web-blue", origin, PASS);
+    }
+    let b = slot(&state, "web-blue", "b");
+    let edited = EXAMPLE.replace("weight = 0.5", "weight = 0.0");
+    state
+        .replace(config(&edited), now())
+        .expect("there is room");
+    assert_eq!(slot(&state, "web-blue", "b"), b);
+    assert_eq!(state.generation(), 2);
+    let rows = rows_of(&mut state, "web-blue");
+    assert!(rows.iter().all(|row| row.current != b), "drained");
+    let tracker = state
+        .tracker(&ProbeKey::origin("web-blue", "b"))
+        .expect("still probed");
+    assert_eq!(tracker.health(), Health::Healthy);
+}
