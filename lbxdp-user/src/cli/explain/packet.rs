@@ -172,7 +172,8 @@ pub(super) fn tunnelled(frame: &[u8], peer: &PeerKey) -> Result<Vec<u8>> {
     let header = i32::from(path.header_len);
     out.move_head(-header)
         .map_err(|_| anyhow!("the packet is too large for a tunnel"))?;
-    encap::push(&mut out, start, &path, &ip.outline, 0).context("the peer's tunnel contradicts itself")?;
+    encap::push(&mut out, start, &path, &ip.outline, 0)
+        .context("the peer's tunnel contradicts itself")?;
     *out.at_mut(0).context("there is room")? = ethernet;
     let ethertype: [u8; 2] = if path.outer == 4 {
         [0x08, 0x00]
