@@ -81,6 +81,13 @@ impl Sum {
         Self(folded as u64)
     }
 
+    /// A sum as one number, congruent to it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
+        Self(number as u64)
+    }
+
     /// Adds the bytes of an address as they stand in the header of its IP version.
     #[inline(always)]
     #[must_use]

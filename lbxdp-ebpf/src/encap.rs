@@ -113,7 +113,8 @@ fn finish<F: Frame, O: Outer, S: Shim>(
         return None;
     }
     let sum = if path.has(S::SUMMED) {
-        inner_sum(frame, start + header_len, inner)
+        let at = start + header_len;
+        inner_sum(frame, at, inner).or_else(|| frame.sum(at, inner.length.into()))
     } else {
         None
     };
@@ -139,8 +140,8 @@ fn finish<F: Frame, O: Outer, S: Shim>(
 /// this local checksum offload). A packet whose own checksum is wrong gets an outer one that is
 /// wrong too, and is discarded a layer earlier.
 ///
-/// `None` if the headers do not tell: UDP without a checksum or shorter than its packet, IPv6
-/// with extension headers, other protocols.
+/// `None` if the headers do not tell, and the bytes must be summed: UDP without a checksum or
+/// shorter than its packet, IPv6 with extension headers.
 #[inline(always)]
 pub fn inner_sum<F: Frame>(frame: &F, start: usize, ip: &Outline) -> Option<Sum> {
     let payload_len = u16::try_from(ip.payload_len()).ok()?;

@@ -1,5 +1,7 @@
 //! The packet logic's view of a frame: bytes, bounds, room in front.
 
+use crate::checksum::Sum;
+
 /// A header as it stands in a packet.
 ///
 /// # Safety
@@ -44,6 +46,9 @@ pub trait Frame {
 
     /// Writes bytes at `offset`; `None`, and nothing written, if they are not all within the frame.
     fn put(&mut self, offset: usize, bytes: &[u8]) -> Option<()>;
+
+    /// The one's complement sum of `len` bytes from `offset`, if all of them are in reach.
+    fn sum(&self, offset: usize, len: usize) -> Option<Sum>;
 
     /// Moves the start of the frame: forward (`delta` > 0) takes bytes off, backward puts bytes,
     /// of unspecified content, before it.

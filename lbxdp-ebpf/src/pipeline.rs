@@ -157,26 +157,29 @@ fn role<'t, T: Tables>(
     let Subject {
         ip, ports, vnet, ..
     } = subject;
-    let from = steer::service(ip.source, ports.source, ip.outline.protocol, *vnet);
-    let to = steer::service(
-        ip.destination,
-        ports.destination,
-        ip.outline.protocol,
-        *vnet,
-    );
+    // Made where they are used, so that their places on the stack can be one.
+    let from = || steer::service(ip.source, ports.source, ip.outline.protocol, *vnet);
+    let to = || {
+        steer::service(
+            ip.destination,
+            ports.destination,
+            ip.outline.protocol,
+            *vnet,
+        )
+    };
     if subject.tunnel.is_some() {
-        if let Some(reverse) = tables.reverse(&from) {
+        if let Some(reverse) = tables.reverse(&from()) {
             return Ok(Role::Reply(reverse));
         }
-        if let Some(listener) = tables.listener(&to) {
+        if let Some(listener) = tables.listener(&to()) {
             return Ok(Role::Request(listener));
         }
     } else {
-        if let Some(listener) = tables.listener(&to) {
+        if let Some(listener) = tables.listener(&to()) {
             return Ok(Role::Request(listener));
         }
         if node.flags & NODE_LOCAL_REPLIES != 0
-            && let Some(reverse) = tables.reverse(&from)
+            && let Some(reverse) = tables.reverse(&from())
         {
             return Ok(Role::Reply(reverse));
         }

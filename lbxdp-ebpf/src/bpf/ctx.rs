@@ -1,6 +1,8 @@
+use super::steps::{NO_SUM, lbxdp_sum};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_store_bytes};
 use core::arch::asm;
+use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom, Wire};
 
 /// No header that is looked at begins behind this; the verifier must see the bound.
@@ -88,6 +90,14 @@ impl Frame for Packet {
             )
         };
         (error == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, len: usize) -> Option<Sum> {
+        match lbxdp_sum(self.ctx, offset as u32, len as u32) {
+            NO_SUM => None,
+            sum => Some(Sum::from_number(sum as u32)),
+        }
     }
 
     #[inline(always)]

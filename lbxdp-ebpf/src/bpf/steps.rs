@@ -5,9 +5,11 @@
 
 use super::ctx::Packet;
 use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::bpf_csum_diff;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::Path;
-use lbxdp_ebpf::frame::NoRoom;
+use lbxdp_ebpf::checksum::Sum;
+use lbxdp_ebpf::frame::{Frame, NoRoom};
 use lbxdp_ebpf::parse::{self, Ip, Version};
 use lbxdp_ebpf::pipeline::{self, Order, Steps};
 use lbxdp_ebpf::verdict::Reason;
@@ -82,4 +84,71 @@ extern "C" fn lbxdp_carry_out(ctx: *mut xdp_md, order: *const Order, path: *cons
         Ok(()) => 0,
         Err(NoRoom) => 1,
     }
+}
+
+/// What [`lbxdp_sum`] returns if it cannot reach all bytes.
+pub(super) const NO_SUM: u64 = u64::MAX;
+
+/// [`Frame::sum`], of up to 4,095 bytes, which the linear part of a frame seldom exceeds.
+///
+/// How many chunks there are of each size, and where they begin, is computed from the length
+/// alone, not from what is left: so the verifier sees the same unknown numbers however often a
+/// loop has gone round, and need not follow each combination.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_sum(ctx: *mut xdp_md, offset: u32, len: u32) -> u64 {
+    let packet = Packet::new(ctx);
+    sum(&packet, offset as usize, len as usize).map_or(NO_SUM, u64::from)
+}
+
+#[inline(always)]
+fn sum(packet: &Packet, offset: usize, len: usize) -> Option<u32> {
+    if len > 4_095 {
+        return None;
+    }
+    let mut sum = add_chunks::<512>(packet, offset, len / 512, 7, 0)?;
+    sum = add_chunks::<64>(packet, offset + (len & !511), (len / 64) % 8, 7, sum)?;
+    sum = add_chunks::<4>(packet, offset + (len & !63), (len / 4) % 16, 15, sum)?;
+    let mut last = [0; 2];
+    if len & 2 != 0 {
+        last = *packet.at(offset + (len & !3))?;
+    }
+    let mut odd = 0;
+    if len & 1 != 0 {
+        // Read with the byte before it, since the verifier does not follow how the compiler
+        // compares the bounds of a single byte.
+        [_, odd] = *packet.at::<[u8; 2]>((offset + len).wrapping_sub(2))?;
+    }
+    let words = u32::from(u16::from_ne_bytes(last)) + u32::from(u16::from_ne_bytes([odd, 0]));
+    let sum = Sum::from_number(sum).plus(Sum::from_number(words));
+    Some(sum.fold().into())
+}
+
+/// Adds `count` chunks of `N` bytes, at most `limit`; `N` is a multiple of 4.
+#[inline(always)]
+fn add_chunks<const N: usize>(
+    packet: &Packet,
+    offset: usize,
+    count: usize,
+    limit: usize,
+    mut sum: u32,
+) -> Option<u32> {
+    for index in 0..limit {
+        if index >= count {
+            break;
+        }
+        let chunk = packet.at::<[u8; N]>(offset + index * N)?;
+        // SAFETY: the helper reads `N` bytes, which the chunk has.
+        let result = unsafe {
+            bpf_csum_diff(
+                core::ptr::null_mut(),
+                0,
+                chunk.as_ptr().cast_mut().cast(),
+                N as u32,
+                sum,
+            )
+        };
+        sum = u32::try_from(result).ok()?;
+    }
+    Some(sum)
 }

@@ -1,5 +1,6 @@
 use std::vec::Vec;
 
+use crate::checksum::Sum;
 use crate::frame::{Frame, NoRoom, Wire};
 use crate::pipeline::Steps;
 
@@ -69,6 +70,11 @@ impl Frame for MemFrame {
             .get_mut(..bytes.len())?
             .copy_from_slice(bytes);
         Some(())
+    }
+
+    fn sum(&self, offset: usize, len: usize) -> Option<Sum> {
+        let bytes = self.bytes().get(offset..)?.get(..len)?;
+        Some(Sum::ZERO.add_bytes(bytes))
     }
 
     fn move_head(&mut self, delta: i32) -> Result<(), NoRoom> {

@@ -418,6 +418,20 @@ fn decapsulation_undoes_encapsulation() {
     });
 }
 
+/// Where the headers of the inner packet do not tell its sum, its bytes do.
+#[test]
+fn checksums_over_packets_without_one() {
+    every_tunnel(|tunnel, inner| {
+        let tables = world(Mode::Dsr, VnetId::LOCAL, path(Some(tunnel)));
+        let mut sent = packet((client(inner), 4000), (vip(inner), 80), UDP, 9, b"odd");
+        let checksum = if inner == Version::V4 { 26 } else { 46 };
+        sent[checksum..checksum + 2].fill(0);
+        let (verdict, out) = run(&tables, &framed(&sent));
+        assert_eq!(verdict.reason, Reason::ForwardDsr);
+        assert_sound(&out[14..]);
+    });
+}
+
 #[test]
 fn nat_and_back_through_a_tunnel() {
     every_tunnel(|tunnel, inner| {
