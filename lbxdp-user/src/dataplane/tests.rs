@@ -15,6 +15,8 @@ use lbxdp_ebpf::verdict::Reason;
 
 use super::*;
 
+mod object;
+
 /// A pin path of its own, removed in the end.
 struct Pins(PathBuf);
 

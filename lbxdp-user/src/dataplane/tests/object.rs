@@ -1,0 +1,300 @@
+//! The object in the kernel: loaded, attached to a veth in a network namespace of its own.
+
+use std::net::SocketAddr;
+
+use aya::programs::{TestRun, TestRunOptions};
+use lbxdp_ebpf::abi::PATH_RESOLVED;
+use lbxdp_ebpf::encap::{Shape, Tunnel, prepare};
+use lbxdp_ebpf::verdict::Action;
+use nix::sched::{CloneFlags, unshare};
+use rtnetlink::LinkVeth;
+
+use super::*;
+use crate::cli::explain::{Protocol, Question, explain};
+use crate::dataplane::netlink::Netlink;
+
+const DEVICE: &str = "lbxE0";
+
+/// Runs a test in a thread with an empty network namespace, which goes with it.
+fn in_namespace(test: &'static str, body: fn(&Pins)) {
+    let Some(pins) = Pins::new(test) else {
+        return;
+    };
+    if embedded_object().is_none() {
+        eprintln!("skipped: {test}: {OBJECT_MISSING}");
+        return;
+    }
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        make_veth();
+        body(&pins);
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn on_netlink<F: Future>(work: impl FnOnce(rtnetlink::Handle) -> F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+        tokio::spawn(connection);
+        work(handle).await
+    })
+}
+
+fn make_veth() {
+    let veth = LinkVeth::new(DEVICE, "lbxE1").build();
+    on_netlink(|handle| async move { handle.link().add(veth).execute().await.unwrap() });
+}
+
+fn delete_veth() {
+    let index = ifindex();
+    on_netlink(|handle| async move { handle.link().del(index).execute().await.unwrap() });
+}
+
+fn ifindex() -> u32 {
+    nix::net::if_::if_nametoindex(DEVICE).unwrap()
+}
+
+fn programs() -> Vec<u32> {
+    let link = Netlink::open().unwrap().link(ifindex()).unwrap();
+    link.xdp.into_iter().map(|(_, program)| program).collect()
+}
+
+fn attach(dataplane: &mut Dataplane, mode: XdpMode) -> Attachment {
+    let mut report = dataplane.attach(&[DEVICE.to_owned()], mode).unwrap();
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    report.attached.remove(0)
+}
+
+#[test]
+fn a_restarted_agent_takes_over_maps_and_link() {
+    in_namespace("a_restarted_agent_takes_over_maps_and_link", |pins| {
+        let options = LoadOptions::at(&pins.0);
+        let mut first = Dataplane::load(&options).unwrap();
+        first.sync(&desired()).unwrap();
+        let before = attach(&mut first, XdpMode::Auto);
+        assert_eq!(
+            (before.mode, &before.fallback),
+            (AttachedMode::Native, &None)
+        );
+        assert_eq!(programs(), [before.program_id]);
+        first.heartbeat(1).unwrap();
+        assert_eq!(
+            attach(&mut first, XdpMode::Auto),
+            before,
+            "again, nothing changes"
+        );
+        let left = first.content().clone();
+        let link = kernel::link_facts(&links_folder(&pins.0).join(DEVICE)).unwrap();
+        drop(first);
+        assert_eq!(
+            programs(),
+            [before.program_id],
+            "the data path outlives its agent"
+        );
+
+        let mut second = Dataplane::load(&options).unwrap();
+        assert_eq!(second.content(), &left);
+        assert!(second.sync(&desired()).unwrap().is_empty());
+        let after = attach(&mut second, XdpMode::Auto);
+        assert_ne!(after.program_id, before.program_id);
+        assert_eq!(programs(), [after.program_id]);
+        let facts = kernel::link_facts(&links_folder(&pins.0).join(DEVICE)).unwrap();
+        assert_eq!(facts.link_id, link.link_id, "the link is the same");
+
+        let report = second.attach(&[], XdpMode::Auto).unwrap();
+        assert_eq!(report.detached, [DEVICE]);
+        assert!(programs().is_empty(), "not configured any more");
+    });
+}
+
+#[test]
+fn modes_change_and_devices_come_and_go() {
+    in_namespace("modes_change_and_devices_come_and_go", |pins| {
+        let mut dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        let native = attach(&mut dataplane, XdpMode::Native);
+        assert_eq!(native.mode, AttachedMode::Native);
+        let generic = attach(&mut dataplane, XdpMode::Generic);
+        assert_eq!(generic.mode, AttachedMode::Generic);
+        assert_eq!(
+            attach(&mut dataplane, XdpMode::Auto).mode,
+            AttachedMode::Generic
+        );
+
+        delete_veth();
+        let report = dataplane
+            .attach(&[DEVICE.to_owned()], XdpMode::Auto)
+            .unwrap();
+        assert_eq!(report.attached, []);
+        let (_, error) = &report.failed[0];
+        assert!(error.to_string().contains("no interface lbxE0"), "{error}");
+        make_veth();
+        let again = attach(&mut dataplane, XdpMode::Auto);
+        assert_eq!(again.mode, AttachedMode::Native);
+        assert_eq!(
+            attached(&pins.0).unwrap(),
+            [(DEVICE.to_owned(), ifindex(), again.program_id)]
+        );
+
+        let lo = dataplane.attach(&["lo".to_owned()], XdpMode::Auto).unwrap();
+        assert_eq!(lo.detached, [DEVICE]);
+        assert_eq!(lo.attached[0].mode, AttachedMode::Generic);
+        assert!(
+            lo.attached[0]
+                .fallback
+                .as_ref()
+                .unwrap()
+                .contains("no native XDP")
+        );
+        let lo = dataplane
+            .attach(&["lo".to_owned()], XdpMode::Native)
+            .unwrap();
+        let (_, error) = &lo.failed[0];
+        assert!(
+            error.to_string().contains("xdp_mode = \"generic\""),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn what_is_in_the_way_is_named() {
+    in_namespace("what_is_in_the_way_is_named", |pins| {
+        let mut first = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        let there = attach(&mut first, XdpMode::Auto);
+        let other = Pins::new("what_is_in_the_way_is_named").unwrap();
+        let mut second = Dataplane::load(&LoadOptions::at(&other.0)).unwrap();
+        for mode in [XdpMode::Auto, XdpMode::Generic] {
+            let report = second.attach(&[DEVICE.to_owned()], mode).unwrap();
+            let text = report.failed[0].1.to_string();
+            assert!(text.contains("another XDP program is attached"), "{text}");
+            assert!(
+                text.contains(&format!("`lbxdp` (program {}", there.program_id)),
+                "{text}"
+            );
+        }
+        let detached = detach_all(&pins.0).unwrap();
+        assert_eq!(detached.interfaces, [DEVICE]);
+        assert!(programs().is_empty());
+        drop(first);
+    });
+}
+
+#[test]
+fn pinned_maps_of_another_size_are_refused() {
+    in_namespace("pinned_maps_of_another_size_are_refused", |pins| {
+        let mut options = LoadOptions::at(&pins.0);
+        options.max_entries.insert("ORIGINS", 100);
+        let small = Dataplane::load(&options).unwrap();
+        assert_eq!(small.limits().origins, 100);
+        drop(small);
+        let Err(error) = Dataplane::load(&LoadOptions::at(&pins.0)) else {
+            panic!("a map of 100 entries is not one of 16384");
+        };
+        let text = error.to_string();
+        assert!(
+            text.contains("max_entries 100 and 16384 are wanted (limit of ORIGINS)"),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn every_map_is_as_the_object_declares_it() {
+    in_namespace("every_map_is_as_the_object_declares_it", |pins| {
+        let dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        for spec in &MAPS {
+            let map = MapData::from_pin(versioned(&pins.0).join(spec.name)).unwrap();
+            let info = map.info().unwrap();
+            assert_eq!(info.map_type().unwrap(), spec.kind, "{}", spec.name);
+            assert_eq!(info.key_size(), spec.key_size, "{}", spec.name);
+            assert_eq!(info.value_size(), spec.value_size, "{}", spec.name);
+            assert_eq!(info.max_entries(), spec.max_entries, "{}", spec.name);
+        }
+        drop(dataplane);
+    });
+}
+
+#[test]
+fn explain_says_what_the_kernel_does() {
+    in_namespace("explain_says_what_the_kernel_does", |pins| {
+        let mut dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        let mut state = desired();
+        let mut path = prepare(&Tunnel {
+            source: [203, 0, 113, 1].into(),
+            destination: [203, 0, 113, 2].into(),
+            ttl: 64,
+            dscp: 0,
+            source_entropy: false,
+            udp_checksum: false,
+            shape: Shape::Gue { port: 6080 },
+        })
+        .unwrap();
+        path.flags |= PATH_RESOLVED;
+        path.mtu = 1460;
+        path.tunnel = 2;
+        path.ifindex = ifindex();
+        state.tunnels.insert(2, path);
+        for origin in state.origins.values_mut() {
+            origin.path = path;
+        }
+        dataplane.sync(&state).unwrap();
+
+        let content = dataplane.maps().content().unwrap();
+        let names = Names::new(content.entities.clone());
+        let mut forwarded = 0;
+        for (port, to) in (40_000..).zip([80, 80, 80, 81]) {
+            let question = Question {
+                protocol: Protocol::Tcp,
+                source: SocketAddr::from(([192, 0, 2, 1], port)),
+                destination: SocketAddr::from(([198, 51, 100, 10], to)),
+                size: Some(100),
+                ttl: 64,
+                flags: "SYN".parse().unwrap(),
+                // `BPF_PROG_TEST_RUN` has packets come in by `lo`.
+                ingress: 1,
+                mac: [2; 6],
+            };
+            let maps = LiveMaps::open(&pins.0).unwrap();
+            let tables = LiveTables::new(&maps).unwrap();
+            let told = explain(&question, VnetId::LOCAL, &content, &names, &tables).unwrap();
+
+            let packet = question.frame().unwrap();
+            let mut out = vec![0; packet.len() + 256];
+            let program = load::program(&mut dataplane.ebpf).unwrap();
+            let result = program
+                .test_run(TestRunOptions {
+                    data_in: Some(&packet),
+                    data_out: Some(&mut out),
+                    repeat: 1,
+                    ..TestRunOptions::default()
+                })
+                .unwrap();
+            // `enum xdp_action`.
+            let action = match told.verdict.action {
+                Action::Drop => 1,
+                Action::Pass => 2,
+                Action::Transmit => 3,
+                Action::Redirect(_) => 4,
+            };
+            assert_eq!(result.return_value, action, "{:?}", told.verdict);
+            assert_eq!(out[..result.data_size_out as usize], told.frame);
+            forwarded += usize::from(told.is_forwarded());
+        }
+        assert_eq!(forwarded, 3);
+        let counters = dataplane.counters().unwrap();
+        assert_eq!(counters.reasons[&Reason::ForwardNatTunnel].packets, 3);
+        assert_eq!(counters.reasons[&Reason::NoListener].packets, 1);
+        let origins: u64 = counters
+            .origins
+            .values()
+            .map(|traffic| traffic.forward.packets)
+            .sum();
+        assert_eq!(origins, 3);
+    });
+}
