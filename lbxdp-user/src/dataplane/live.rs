@@ -202,12 +202,14 @@ impl Tables for LiveTables<'_> {
     }
 }
 
-/// How the kernel says that there is no way.
+/// How the kernel says that there is no way. Of no route at all, as opposed to one that refuses,
+/// `bpf_fib_lookup` says `BPF_FIB_LKUP_RET_NOT_FWDED`.
 fn refusal(error: io::Error) -> io::Result<Route> {
     match error.raw_os_error() {
-        Some(
-            libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL | libc::EXDEV,
-        ) => Ok(Route::Unreachable),
+        Some(libc::ENETUNREACH) => Ok(Route::NotForwarded),
+        Some(libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL | libc::EXDEV) => {
+            Ok(Route::Unreachable)
+        }
         _ => Err(error),
     }
 }

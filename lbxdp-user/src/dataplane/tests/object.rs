@@ -298,3 +298,139 @@ fn explain_says_what_the_kernel_does() {
         assert_eq!(origins, 3);
     });
 }
+
+/// Runs `ip`, in the namespace of this thread.
+fn ip(arguments: &str) {
+    let words = arguments.split_whitespace();
+    let status = std::process::Command::new("ip")
+        .args(words)
+        .status()
+        .unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+fn forwarding(family: &str, on: bool) {
+    let path = format!("/proc/sys/net/{family}/conf/lo/forwarding");
+    fs::write(path, if on { "1" } else { "0" }).unwrap();
+}
+
+/// What the program and `explain` make of an answer of an origin in the node's own network.
+fn answer_to(dataplane: &mut Dataplane, from: SocketAddr, client: SocketAddr, size: u16) -> Reason {
+    let question = Question {
+        protocol: Protocol::Tcp,
+        source: from,
+        destination: client,
+        size: Some(size),
+        ttl: 64,
+        flags: "SYN,ACK".parse().unwrap(),
+        ingress: 1,
+        mac: [2; 6],
+    };
+    let content = dataplane.content().clone();
+    let maps = LiveMaps::open(dataplane.pin_path()).unwrap();
+    let tables = LiveTables::new(&maps).unwrap();
+    let told = explain(
+        &question,
+        VnetId::LOCAL,
+        &content,
+        &Names::default(),
+        &tables,
+    )
+    .unwrap();
+    assert_eq!(tables.failures(), Vec::<String>::new());
+
+    let before = dataplane.counters().unwrap();
+    let packet = question.frame().unwrap();
+    let mut out = vec![0; packet.len() + 256];
+    let program = load::program(&mut dataplane.ebpf).unwrap();
+    let result = program
+        .test_run(TestRunOptions {
+            data_in: Some(&packet),
+            data_out: Some(&mut out),
+            repeat: 1,
+            ..TestRunOptions::default()
+        })
+        .unwrap();
+    let after = dataplane.counters().unwrap();
+    let done: Vec<Reason> = Reason::ALL
+        .iter()
+        .copied()
+        .filter(|reason| after.reasons[reason] != before.reasons[reason])
+        .collect();
+    assert_eq!(
+        done,
+        [told.verdict.reason],
+        "the kernel's reason, and the one that is told"
+    );
+    assert_eq!(out[..result.data_size_out as usize], told.frame);
+    told.verdict.reason
+}
+
+#[test]
+fn routes_are_told_as_the_kernel_takes_them() {
+    in_namespace("routes_are_told_as_the_kernel_takes_them", |pins| {
+        ip("link set lo up");
+        ip(&format!("link set {DEVICE} up"));
+        ip("link set lbxE1 up");
+        ip(&format!("addr add 192.0.2.1/24 dev {DEVICE}"));
+        ip(&format!("addr add 2001:db8::1/64 dev {DEVICE} nodad"));
+        let neighbour = |address: &str| {
+            ip(&format!(
+                "neigh replace {address} lladdr 02:00:00:00:00:aa dev {DEVICE} nud permanent"
+            ));
+        };
+        neighbour("192.0.2.9");
+        neighbour("2001:db8::9");
+        ip("route add 203.0.113.0/24 via 192.0.2.9");
+        ip("route add blackhole 198.18.0.0/24");
+        ip("route add unreachable 198.18.1.0/24");
+
+        let mut dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        let mut state = desired();
+        let v6 = |text: &str| Address::from(text.parse::<std::net::Ipv6Addr>().unwrap());
+        let mut reverse = state.reverse[&service(11)];
+        let key = Service {
+            address: v6("2001:db8:1::11"),
+            ..service(11)
+        };
+        reverse.address = v6("2001:db8:2::10");
+        state.reverse.insert(key, reverse);
+        dataplane.sync(&state).unwrap();
+
+        let from_v4: SocketAddr = "198.51.100.11:80".parse().unwrap();
+        let from_v6: SocketAddr = "[2001:db8:1::11]:80".parse().unwrap();
+        let mut to = |client: &str, size| {
+            let client: SocketAddr = client.parse().unwrap();
+            let from = if client.is_ipv4() { from_v4 } else { from_v6 };
+            answer_to(&mut dataplane, from, client, size)
+        };
+        forwarding("ipv4", false);
+        assert_eq!(to("203.0.113.5:4000", 100), Reason::ReplyNoForwarding);
+        forwarding("ipv4", true);
+        forwarding("ipv6", true);
+        assert_eq!(to("203.0.113.5:4000", 100), Reason::ReplyNat);
+        assert_eq!(to("192.0.2.9:4000", 100), Reason::ReplyNat);
+        assert_eq!(to("192.0.2.77:4000", 100), Reason::ReplyNoNeighbour);
+        assert_eq!(to("203.0.113.5:4000", 1501), Reason::TooBig);
+        assert_eq!(to("192.0.2.1:4000", 100), Reason::ReplyToNode);
+        assert_eq!(to("198.18.0.1:4000", 100), Reason::NoReplyRoute);
+        assert_eq!(to("198.18.1.1:4000", 100), Reason::NoReplyRoute);
+        assert_eq!(
+            to("198.19.0.1:4000", 100),
+            Reason::ReplyToNode,
+            "no route at all"
+        );
+        assert_eq!(to("[2001:db8::9]:4000", 100), Reason::ReplyNat);
+        assert_eq!(to("[2001:db8::77]:4000", 100), Reason::ReplyNoNeighbour);
+        assert_eq!(to("[2001:db8::9]:4000", 1501), Reason::TooBig);
+        assert_eq!(to("[2001:db8::1]:4000", 100), Reason::ReplyToNode);
+        let nowhere = to("[2001:db8:ffff::1]:4000", 100);
+        assert_eq!(nowhere, Reason::ReplyToNode, "no route at all");
+
+        // The VIP is an address of the node, and answers to it come in where rp_filter looks.
+        ip(&format!("addr add 198.51.100.10/32 dev {DEVICE}"));
+        fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "1").unwrap();
+        assert_eq!(to("203.0.113.5:4000", 100), Reason::ReplyNat);
+        assert_eq!(to("192.0.2.1:4000", 100), Reason::ReplyToNode);
+    });
+}
