@@ -182,4 +182,4 @@ pub fn link_mac(ifindex: u32) -> Option<[u8; 6]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

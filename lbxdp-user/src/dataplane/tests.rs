@@ -18,7 +18,7 @@ use super::*;
 mod object;
 
 /// A pin path of its own, removed in the end.
-struct Pins(PathBuf);
+pub(crate) struct Pins(pub(crate) PathBuf);
 
 impl Pins {
     fn new(test: &str) -> Option<Self> {
@@ -38,7 +38,7 @@ impl Pins {
     }
 
     /// Maps as the object makes them, without the object.
-    fn with_maps(test: &str) -> Option<Self> {
+    pub(crate) fn with_maps(test: &str) -> Option<Self> {
         const NO_PREALLOC: u32 = 1;
         let pins = Self::new(test)?;
         let at = |name| versioned(&pins.0).join(name);
@@ -89,7 +89,7 @@ fn service(last: u8) -> Service {
     }
 }
 
-fn desired() -> Desired {
+pub(crate) fn desired() -> Desired {
     let path = OriginPath {
         outer: 4,
         tunnel: 2,
