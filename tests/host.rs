@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 
 use lbxdp_ebpf::abi::{
-    Encapsulation, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_SOURCE_ENTROPY,
-    PATH_UDP_CHECKSUM,
+    Encapsulation, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_RESOLVED,
+    PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM,
 };
 use lbxdp_ebpf::encap::{InnerEthernet, Shape, prepare};
-use lbxdp_ebpf::verdict::Reason;
+use lbxdp_ebpf::verdict::{Action, Reason};
+use proptest::prelude::*;
 use tests::cases;
+use tests::cases::Case;
 use tests::cases::tunnel::{INNER_FAR_MAC, INNER_NODE_MAC, KINDS, Tunnel};
+use tests::cases::world::{
+    BLUE, ETH0, ORIGIN_PORT, ORIGIN4, ORIGIN6, TCP, UDP, VIP_PORT, World, from_hop, from_router,
+    inside, local, nat, plain, to_hop, vip_like,
+};
+use tests::engine::Outcome;
 use tests::engine::host;
-use tests::packet::judge::judge;
+use tests::packet::Packet;
+use tests::packet::judge::{Fault, judge};
 
 #[test]
 fn every_case_ends_as_its_sentence_says() {
@@ -72,44 +80,201 @@ fn expected_packets_are_right_in_the_judges_eyes() {
 
 #[test]
 fn the_agent_prepares_the_headers_that_cases_write_by_hand() {
-    let variants = [
-        0,
-        PATH_UDP_CHECKSUM,
-        PATH_SOURCE_ENTROPY,
-        PATH_GRE_KEY,
-        PATH_GRE_CHECKSUM,
-        PATH_GRE_KEY | PATH_GRE_CHECKSUM,
-        PATH_INNER_ETHERNET,
-    ];
-    for kind in KINDS {
+    for (kind, flags) in variants() {
         for tunnel in Tunnel::both(kind) {
-            for flags in variants.iter().filter(|flags| fits(kind, **flags)) {
-                let by_hand = tunnel.clone().with(*flags).path();
-                let prepared = prepare(&parameters(&tunnel, *flags)).expect("a valid tunnel");
-                assert_eq!(
-                    (prepared.header, prepared.header_len, prepared.header_sum),
-                    (by_hand.header, by_hand.header_len, by_hand.header_sum),
-                    "{} with flags {flags:#x}",
-                    tunnel.name()
-                );
-                assert_eq!(prepared.flags, *flags);
-                assert_eq!(prepared.encapsulation, by_hand.encapsulation);
-                assert_eq!(prepared.outer, by_hand.outer);
-            }
+            let by_hand = tunnel.clone().with(flags).path();
+            let prepared = prepare(&parameters(&tunnel, flags)).expect("a valid tunnel");
+            assert_eq!(
+                (prepared.header, prepared.header_len, prepared.header_sum),
+                (by_hand.header, by_hand.header_len, by_hand.header_sum),
+                "{} with flags {flags:#x}",
+                tunnel.name()
+            );
+            assert_eq!(prepared.flags | PATH_RESOLVED, by_hand.flags);
+            assert_eq!(prepared.encapsulation, by_hand.encapsulation);
+            assert_eq!(prepared.outer, by_hand.outer);
         }
     }
 }
 
-/// Whether a flag means something to a kind.
-fn fits(kind: Encapsulation, flags: u8) -> bool {
-    let of_gre = flags & (PATH_GRE_KEY | PATH_GRE_CHECKSUM) != 0;
-    match kind {
-        Encapsulation::None => false,
-        Encapsulation::IpIp => flags & !PATH_SOURCE_ENTROPY == 0,
-        Encapsulation::Gre => of_gre || flags & !PATH_SOURCE_ENTROPY == 0,
-        Encapsulation::Gue | Encapsulation::Vxlan => flags & !PATH_UDP_CHECKSUM == 0,
-        Encapsulation::Geneve => flags & !(PATH_UDP_CHECKSUM | PATH_INNER_ETHERNET) == 0,
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 4_000,
+        // What fails becomes a case of the table.
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn any_bytes_end_somewhere(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        case in 0_usize..10_000,
+    ) {
+        let cases = table();
+        let case = &cases[case % cases.len()];
+        keeps_its_promises(case, &bytes)?;
     }
+
+    #[test]
+    fn mutated_packets_keep_what_is_promised(
+        case in 0_usize..10_000,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+    ) {
+        let cases = table();
+        let case = &cases[case % cases.len()];
+        let mut frame = case.packet.bytes();
+        for (at, value) in &changes {
+            let at = at.index(frame.len());
+            frame[at] = *value;
+        }
+        if let Some(cut) = cut {
+            frame.truncate(cut.index(frame.len()));
+        }
+        keeps_its_promises(case, &frame)?;
+    }
+
+    #[test]
+    fn what_goes_into_a_tunnel_comes_out_of_it(
+        (kind, flags) in prop::sample::select(variants()),
+        over_v6: bool,
+        v6: bool,
+        udp: bool,
+        client in any::<u16>(),
+        port in any::<u16>(),
+        ttl in 3_u8..,
+        tos: u8,
+        payload in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let [over_4, over_6] = Tunnel::both(kind);
+        // With entropy in its source address a packet comes from no single peer.
+        prop_assume!(flags & PATH_SOURCE_ENTROPY == 0);
+        let there = if over_v6 { over_6 } else { over_4 }.with(flags);
+        let back = Tunnel::between(kind, there.remote, there.local).with(flags);
+        let [high, low] = client.to_be_bytes();
+        let (client, origin) = if v6 {
+            (format!("2001:db8:c0::{client:x}"), ORIGIN6)
+        } else {
+            (format!("192.0.{high}.{low}"), ORIGIN4)
+        };
+        let vip = vip_like(origin);
+        let protocol = if udp { UDP } else { TCP };
+        let packet = |frame: Packet, ttl: u8| {
+            let packet = frame.ip(&client, vip).ttl(ttl).tos(tos);
+            let packet = if udp { packet.udp(port, VIP_PORT) } else { packet.tcp(port, VIP_PORT) };
+            packet.payload(&payload)
+        };
+        // One node sends into the tunnel; at its far end another offers the origin's address
+        // inside, and undoes the rewriting.
+        let sender = World::new()
+            .serve(local(protocol, vip, VIP_PORT), &[nat(origin, ORIGIN_PORT, BLUE, there.path())])
+            .tunnel(&there, BLUE);
+        let receiver = World::new()
+            .serve(
+                inside(BLUE, protocol, origin, ORIGIN_PORT),
+                &[nat(vip, VIP_PORT, BLUE, plain())],
+            )
+            .tunnel(&back, BLUE);
+        let before = packet(from_router(), ttl).bytes();
+        let between = host::run_frame(&before, &sender.tables, ETH0);
+        prop_assert_eq!(between.reason, Reason::ForwardNatTunnel);
+        prop_assert!(judge(&between.frame).is_ok(), "{:?}", judge(&between.frame));
+        let after = host::run_frame(&between.frame, &receiver.tables, ETH0);
+        prop_assert_eq!(after.reason, Reason::ForwardNat);
+        prop_assert_eq!(after.frame, packet(to_hop(), ttl - 2).bytes());
+    }
+
+    #[test]
+    fn an_answer_undoes_what_its_request_went_through(
+        v6: bool,
+        udp: bool,
+        client in any::<u8>(),
+        port in 1_u16..,
+        payload in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let (client, origin) = if v6 {
+            (format!("2001:db8:c0::{client:x}"), ORIGIN6)
+        } else {
+            (format!("192.0.2.{client}"), ORIGIN4)
+        };
+        let vip = vip_like(origin);
+        let protocol = if udp { UDP } else { TCP };
+        let listener = local(protocol, vip, VIP_PORT);
+        let world = World::new()
+            .serve(listener, &[nat(origin, ORIGIN_PORT, Default::default(), plain())])
+            .answers(local(protocol, origin, ORIGIN_PORT), listener);
+        let packet = |frame: Packet, from: (&str, u16), to: (&str, u16)| {
+            let packet = frame.ip(from.0, to.0);
+            let packet = if udp { packet.udp(from.1, to.1) } else { packet.tcp(from.1, to.1) };
+            packet.payload(&payload)
+        };
+        let request = packet(from_router(), (&client, port), (vip, VIP_PORT)).bytes();
+        let sent = host::run_frame(&request, &world.tables, ETH0);
+        prop_assert_eq!(sent.reason, Reason::ForwardNat);
+        let answer = packet(from_hop(), (origin, ORIGIN_PORT), (&client, port)).bytes();
+        let answered = host::run_frame(&answer, &world.tables, ETH0);
+        prop_assert_eq!(answered.reason, Reason::ReplyNat);
+        let seen = packet(tests::cases::world::to_router(), (vip, VIP_PORT), (&client, port));
+        prop_assert_eq!(answered.frame, seen.ttl(63).bytes());
+    }
+}
+
+/// The table, made once.
+fn table() -> &'static [Case] {
+    static TABLE: std::sync::OnceLock<Vec<Case>> = std::sync::OnceLock::new();
+    TABLE.get_or_init(cases::all)
+}
+
+/// What holds for every frame: only a forwarded one is changed, and what is forwarded is whole.
+fn keeps_its_promises(case: &Case, frame: &[u8]) -> Result<(), TestCaseError> {
+    let Outcome {
+        action,
+        reason,
+        frame: after,
+        ..
+    } = host::run_frame(frame, &case.world.tables, case.ingress);
+    match action {
+        Action::Pass | Action::Drop => prop_assert_eq!(after, frame, "{:?} changed it", reason),
+        Action::Transmit | Action::Redirect(_) => match judge(frame) {
+            Ok(_) => prop_assert!(judge(&after).is_ok(), "{reason:?}: {:?}", judge(&after)),
+            Err(Fault::Structure(what)) => {
+                return Err(TestCaseError::fail(format!(
+                    "{reason:?} of a bad packet: {what}"
+                )));
+            }
+            // A router looks at neither.
+            Err(Fault::Checksum(_) | Fault::Transport(_)) => {}
+        },
+    }
+    Ok(())
+}
+
+/// Every kind with every combination of flags that means something to it.
+fn variants() -> Vec<(Encapsulation, u8)> {
+    let flags = |kind| -> &[u8] {
+        match kind {
+            Encapsulation::None => &[],
+            Encapsulation::IpIp => &[0, PATH_SOURCE_ENTROPY],
+            Encapsulation::Gre => &[
+                0,
+                PATH_SOURCE_ENTROPY,
+                PATH_GRE_KEY,
+                PATH_GRE_CHECKSUM,
+                PATH_GRE_KEY | PATH_GRE_CHECKSUM,
+            ],
+            Encapsulation::Gue | Encapsulation::Vxlan => &[0, PATH_UDP_CHECKSUM],
+            Encapsulation::Geneve => &[
+                0,
+                PATH_UDP_CHECKSUM,
+                PATH_INNER_ETHERNET,
+                PATH_INNER_ETHERNET | PATH_UDP_CHECKSUM,
+            ],
+        }
+    };
+    KINDS
+        .iter()
+        .flat_map(|kind| flags(*kind).iter().map(|flags| (*kind, *flags)))
+        .collect()
 }
 
 /// The same tunnel as the agent describes it.

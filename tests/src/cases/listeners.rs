@@ -125,7 +125,7 @@ pub(super) fn cases() -> Vec<Case> {
     let two = || {
         World::new().serve(local(TCP, VIP4, 80), &[origin()]).serve(
             local(UDP, VIP4, 80),
-            &[nat("10.0.0.12", 53, VnetId::LOCAL, plain())],
+            &[nat("10.0.0.12", 5300, VnetId::LOCAL, plain())],
         )
     };
     cases.push(
@@ -157,7 +157,7 @@ pub(super) fn cases() -> Vec<Case> {
             to_hop()
                 .ipv4(CLIENT4, "10.0.0.12")
                 .ttl(63)
-                .udp(40_000, 53)
+                .udp(40_000, 5300)
                 .payload(b"?"),
         )
         .of_listener(1)

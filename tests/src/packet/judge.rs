@@ -5,8 +5,9 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::checksum::Sum16BitWords;
+use etherparse::err::ipv6::SliceError;
 use etherparse::{
-    IpNumber, Ipv4Slice, Ipv6Slice, LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, UdpSlice,
+    EtherType, Ethernet2Slice, IpNumber, Ipv4Slice, Ipv6Slice, SingleVlanSlice, TcpSlice, UdpSlice,
 };
 
 use super::number;
@@ -16,7 +17,8 @@ use super::number;
 pub enum Fault {
     /// A length or a field of Ethernet, IP or a tunnel contradicts the bytes.
     Structure(String),
-    /// A length of TCP or UDP does, which a router does not look at.
+    /// A length of TCP or UDP does, or the order of extension headers is not as it should be
+    /// (RFC 8200, 4.1): a router does not look at these.
     Transport(String),
     /// A checksum does not hold.
     Checksum(String),
@@ -65,29 +67,35 @@ impl fmt::Display for Dissection {
 }
 
 fn ethernet(frame: &[u8], found: &mut Dissection, outermost: bool) -> Result<(), Fault> {
-    let sliced = SlicedPacket::from_ethernet(frame).map_err(structure)?;
-    let tags = sliced
-        .link_exts
-        .iter()
-        .filter(|tag| matches!(tag, LinkExtSlice::Vlan(_)))
-        .count();
-    found.lines.push(match tags {
-        0 => "Ethernet".to_owned(),
-        tags => format!("Ethernet with {tags} tags"),
-    });
-    let before_ip = 14 + 4 * tags;
-    let Some(packet) = frame.get(before_ip..) else {
-        return Ok(());
-    };
-    let length = match sliced.net {
-        Some(NetSlice::Ipv4(ref ip)) => usize::from(ip.header().total_len()),
-        Some(NetSlice::Ipv6(ref ip)) => 40 + usize::from(ip.header().payload_length()),
-        Some(NetSlice::Arp(_)) | None => return Ok(()),
+    let slice = Ethernet2Slice::from_slice_without_fcs(frame).map_err(structure)?;
+    found.lines.push("Ethernet".to_owned());
+    let mut kind = slice.ether_type();
+    let mut packet = slice.payload_slice();
+    while [EtherType::VLAN_TAGGED_FRAME, EtherType::PROVIDER_BRIDGING].contains(&kind) {
+        let tag = SingleVlanSlice::from_slice(packet).map_err(structure)?;
+        found
+            .lines
+            .push(format!("tag {}", tag.vlan_identifier().value()));
+        kind = tag.ether_type();
+        packet = tag.payload_slice();
+    }
+    let version = match kind {
+        EtherType::IPV4 => 4,
+        EtherType::IPV6 => 6,
+        EtherType(other) => {
+            found.lines.push(format!("EtherType {other:#06x}"));
+            return Ok(());
+        }
     };
     if outermost {
+        let length = match (version, packet) {
+            (4, [_, _, high, low, ..]) => usize::from(u16::from_be_bytes([*high, *low])),
+            (6, [_, _, _, _, high, low, ..]) => 40 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => packet.len(),
+        };
         found.trailer = packet.len().saturating_sub(length);
     }
-    ip(packet, found)
+    ip_of("Ethernet", version, packet, found)
 }
 
 /// One IP packet; what is behind it is padding.
@@ -133,7 +141,11 @@ fn ipv4(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
 }
 
 fn ipv6(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
-    let slice = Ipv6Slice::from_slice(packet).map_err(structure)?;
+    let slice = Ipv6Slice::from_slice(packet).map_err(|error| match error {
+        SliceError::Len(error) => structure(error),
+        SliceError::Header(error) => structure(error),
+        SliceError::Exts(error) => Fault::Transport(error.to_string()),
+    })?;
     let header = slice.header();
     found.lines.push(format!(
         "IPv6 {} > {} hops {} class {} length {}",
@@ -239,6 +251,11 @@ fn udp(datagram: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault>
 
 fn tunnel(name: &str, version: u8, payload: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     found.lines.push(name.to_owned());
+    ip_of(name, version, payload, found)
+}
+
+/// An IP packet of the version that the layer below it names.
+fn ip_of(name: &str, version: u8, payload: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     let actual = payload.first().map(|byte| byte >> 4);
     if actual != Some(version) {
         return Err(Fault::Structure(format!(
