@@ -14,7 +14,8 @@
 //! A library and a binary. The library is `no_std`, knows neither XDP nor maps,
 //! and compiles for BPF and for the host; the binary ties it to the kernel. Two
 //! traits are the whole seam: [`frame::Frame`] (bytes) and [`tables::Tables`]
-//! (lookups).
+//! (lookups). [`pipeline::process`] is the way through: it plans, reading only, and then
+//! carries the plan out.
 #![no_std]
 
 #[cfg(not(target_arch = "bpf"))]

@@ -17,8 +17,8 @@ use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
 use lbxdp_ebpf::verdict::{Direction, Reason, Verdict};
 
 const SERVICES: usize = capacity::SERVICES as usize;
-const ORIGINS_: usize = capacity::ORIGINS as usize;
-const TUNNELS_: usize = capacity::TUNNELS as usize;
+const ORIGIN_SLOTS: usize = capacity::ORIGINS as usize;
+const TUNNEL_SLOTS: usize = capacity::TUNNELS as usize;
 
 #[btf_map]
 static NODE: Array<Node, 1> = Array::new();
@@ -33,11 +33,11 @@ static TABLES: Array<Table, { capacity::TABLES as usize }> = Array::new();
 #[btf_map]
 static ROWS: Array<Row, { capacity::ROWS as usize }> = Array::new();
 #[btf_map]
-static ORIGINS: Array<Origin, ORIGINS_> = Array::new();
+static ORIGINS: Array<Origin, ORIGIN_SLOTS> = Array::new();
 #[btf_map]
-static PEERS: HashMap<PeerKey, Peer, TUNNELS_> = HashMap::new();
+static PEERS: HashMap<PeerKey, Peer, TUNNEL_SLOTS> = HashMap::new();
 #[btf_map]
-static TUNNELS: Array<Path, TUNNELS_> = Array::new();
+static TUNNELS: Array<Path, TUNNEL_SLOTS> = Array::new();
 #[btf_map]
 static ROUTES: LpmTrie<RouteKey, u32, { capacity::ROUTES as usize }> = LpmTrie::new();
 #[btf_map]
@@ -55,9 +55,9 @@ static REASONS: PerCpuArray<Count, { Reason::COUNT }> = PerCpuArray::new();
 static LISTENER_COUNTERS: PerCpuArray<Traffic, { capacity::LISTENER_COUNTERS as usize }> =
     PerCpuArray::new();
 #[btf_map]
-static ORIGIN_COUNTERS: PerCpuArray<Traffic, ORIGINS_> = PerCpuArray::new();
+static ORIGIN_COUNTERS: PerCpuArray<Traffic, ORIGIN_SLOTS> = PerCpuArray::new();
 #[btf_map]
-static TUNNEL_COUNTERS: PerCpuArray<Traffic, TUNNELS_> = PerCpuArray::new();
+static TUNNEL_COUNTERS: PerCpuArray<Traffic, TUNNEL_SLOTS> = PerCpuArray::new();
 
 /// The maps of the program, and the kernel's routes.
 pub(super) struct Maps {

@@ -178,20 +178,25 @@ fn checksums() -> Vec<Case> {
         .udp(CLIENT_PORT, ORIGIN_PORT)
         .no_checksum()
         .payload(b"odd");
-    // RFC 768 lets the sender leave it out; computing it would mean to read the whole packet.
-    let plain = Tunnel::over_v4(Encapsulation::Vxlan);
+    // Its headers do not tell its sum, so that all its bytes are read.
     cases.push(
         given(
-            "Where the inner UDP has no checksum the outer one is left out too.",
+            "Where the inner UDP has no checksum the outer one is computed from all its bytes.",
             world(&summed, ORIGIN4, UDP),
             ask(ORIGIN4)
                 .udp(CLIENT_PORT, VIP_PORT)
                 .no_checksum()
                 .payload(b"odd"),
         )
-        .sends(Reason::ForwardNatTunnel, plain.wrap(to_hop(), &inner))
+        .sends(Reason::ForwardNatTunnel, summed.wrap(to_hop(), &inner))
         .through(3),
     );
+    cases.push(udp(
+        "GRE with a checksum carries UDP without one, its checksum valid.".to_owned(),
+        &Tunnel::over_v4(Encapsulation::Gre).with(PATH_GRE_CHECKSUM),
+        ORIGIN4,
+        Packet::no_checksum,
+    ));
     cases.push(udp(
         "Inner UDP without a checksum goes into GRE without one.".to_owned(),
         &Tunnel::over_v4(Encapsulation::Gre),
