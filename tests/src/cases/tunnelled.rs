@@ -174,29 +174,71 @@ fn checksums() -> Vec<Case> {
         }
     }
     let summed = Tunnel::over_v4(Encapsulation::Vxlan).with(PATH_UDP_CHECKSUM);
-    let inner = asked(ORIGIN4)
-        .udp(CLIENT_PORT, ORIGIN_PORT)
-        .no_checksum()
-        .payload(b"odd");
-    // Its headers do not tell its sum, so that all its bytes are read.
-    cases.push(
-        given(
-            "Where the inner UDP has no checksum the outer one is computed from all its bytes.",
-            world(&summed, ORIGIN4, UDP),
-            ask(ORIGIN4)
+    // The inner headers do not tell the sum of these packets: their bytes must be summed.
+    let unsummed = [
+        ("UDP without a checksum", b"odd".to_vec()),
+        ("UDP without a checksum and without a payload", Vec::new()),
+        (
+            "UDP without a checksum and with 1300 bytes",
+            (0..1300).map(|i| i as u8).collect(),
+        ),
+        (
+            "UDP without a checksum and with 1301 bytes",
+            vec![0xfb; 1301],
+        ),
+    ];
+    for (what, payload) in unsummed {
+        for tunnel in [
+            summed.clone(),
+            Tunnel::over_v6(Encapsulation::Gue).with(PATH_UDP_CHECKSUM),
+            Tunnel::over_v4(Encapsulation::Gre).with(PATH_GRE_CHECKSUM),
+            Tunnel::over_v6(Encapsulation::Gre).with(PATH_GRE_CHECKSUM | PATH_GRE_KEY),
+        ] {
+            let inner = asked(ORIGIN4)
+                .udp(CLIENT_PORT, ORIGIN_PORT)
+                .no_checksum()
+                .payload(&payload);
+            let packet = ask(ORIGIN4)
                 .udp(CLIENT_PORT, VIP_PORT)
                 .no_checksum()
-                .payload(b"odd"),
-        )
-        .sends(Reason::ForwardNatTunnel, summed.wrap(to_hop(), &inner))
-        .through(3),
-    );
-    cases.push(udp(
-        "GRE with a checksum carries UDP without one, its checksum valid.".to_owned(),
-        &Tunnel::over_v4(Encapsulation::Gre).with(PATH_GRE_CHECKSUM),
-        ORIGIN4,
-        Packet::no_checksum,
-    ));
+                .payload(&payload);
+            cases.push(
+                given(
+                    format!(
+                        "{} with a checksum carries {what}, its own valid.",
+                        tunnel.name()
+                    ),
+                    world(&tunnel, ORIGIN4, UDP),
+                    packet,
+                )
+                .sends(Reason::ForwardNatTunnel, tunnel.wrap(to_hop(), &inner))
+                .through(3),
+            );
+        }
+    }
+    for tunnel in [
+        summed.clone(),
+        Tunnel::over_v6(Encapsulation::Gre).with(PATH_GRE_CHECKSUM),
+    ] {
+        let chain = |packet: Packet| packet.extension(number::DESTINATION_OPTIONS, 2);
+        let inner = chain(asked(ORIGIN6))
+            .tcp(CLIENT_PORT, ORIGIN_PORT)
+            .payload(b"GET /");
+        cases.push(
+            given(
+                format!(
+                    "{} with a checksum carries extension headers.",
+                    tunnel.name()
+                ),
+                world(&tunnel, ORIGIN6, TCP),
+                chain(ask(ORIGIN6))
+                    .tcp(CLIENT_PORT, VIP_PORT)
+                    .payload(b"GET /"),
+            )
+            .sends(Reason::ForwardNatTunnel, tunnel.wrap(to_hop(), &inner))
+            .through(3),
+        );
+    }
     cases.push(udp(
         "Inner UDP without a checksum goes into GRE without one.".to_owned(),
         &Tunnel::over_v4(Encapsulation::Gre),
