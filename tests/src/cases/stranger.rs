@@ -122,13 +122,13 @@ fn peers() -> Vec<Case> {
             "A listener at a tunnel's port gets what does not come from a peer.",
             World::new()
                 .serve(
-                    local(UDP, NODE4, 4790),
+                    local(UDP, NODE4, 14_789),
                     &[nat(ORIGIN4, 0, Default::default(), plain())],
                 )
-                .tunnel(&vxlan.clone().at_port(4790), BLUE),
+                .tunnel(&vxlan.clone().at_port(14_789), BLUE),
             from_router()
                 .ipv4(CLIENT4, NODE4)
-                .udp(50_000, 4790)
+                .udp(50_000, 14_789)
                 .payload(b"?"),
         )
         .sends(
@@ -136,7 +136,7 @@ fn peers() -> Vec<Case> {
             to_hop()
                 .ipv4(CLIENT4, ORIGIN4)
                 .ttl(63)
-                .udp(50_000, 4790)
+                .udp(50_000, 14_789)
                 .payload(b"?"),
         ),
     );

@@ -112,8 +112,8 @@ pub(super) struct Extension {
 }
 
 impl Extension {
-    /// A header of `units` eight-byte units, filled with PadN (or, in a routing header, with a
-    /// spent list).
+    /// A header of `units` eight-byte units, filled with PadN (or, in a routing header, with
+    /// nothing that is left to do).
     pub(super) fn padded(number: u8, units: u8) -> Self {
         let bytes = usize::from(units) * 8;
         let mut rest = vec![0; bytes - 1];
@@ -127,6 +127,10 @@ impl Extension {
             // RFC 8200, 4.2: PadN.
             rest[1] = 1;
             rest[2] = (bytes - 4) as u8;
+        }
+        if number == number::ROUTING {
+            // RFC 4727, 3.4.1: a type for experiments; no segments left.
+            rest[1] = 253;
         }
         Self { number, rest }
     }
