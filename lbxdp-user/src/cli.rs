@@ -5,9 +5,12 @@ pub mod completions;
 pub mod detach;
 pub mod explain;
 pub mod map;
+mod place;
 pub mod run;
 pub mod status;
 mod style;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -161,6 +161,7 @@ impl State {
     pub fn desired<'a>(&mut self, published: impl Fn(u32) -> Option<&'a [Row]>) -> Desired {
         let mut desired = reconcile::desired(&self.config, &self.slots, &self.hops);
         self.plans = self.plan_tables();
+        self.bases.sweep();
         for (name, plan) in &self.plans {
             let Some(slot) = self.slots.get(EntityKind::Table, &name.0) else {
                 continue;

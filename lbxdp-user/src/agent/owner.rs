@@ -145,6 +145,7 @@ impl Owner {
                 self.due.hops = true;
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
+                self.probers.reconcile(self.state.probes());
             }
             Event::Stop(_) => {}
         }

@@ -1,33 +1,23 @@
 //! `lbxdp detach`
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use super::place::{PinPath, Socket};
 use crate::dataplane::detach_all;
 use crate::vnet::{Desired, Network, removal};
 
 /// Arguments of `lbxdp detach`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Folder in which maps and links are pinned.
-    #[arg(
-        long,
-        env = "LBXDP_PIN_PATH",
-        default_value = "/sys/fs/bpf/lbxdp",
-        value_name = "PATH"
-    )]
-    pub pin_path: PathBuf,
-    /// The agent's control socket: a running agent would make everything again.
-    #[arg(
-        long,
-        env = "LBXDP_SOCKET",
-        default_value = "/run/lbxdp.sock",
-        value_name = "PATH"
-    )]
-    pub socket: PathBuf,
+    /// Where maps and links are.
+    #[command(flatten)]
+    pub place: PinPath,
+    /// Where the agent listens: a running agent would make everything again.
+    #[command(flatten)]
+    pub agent: Socket,
 }
 
 /// Removes everything that lbxdp made on this node.
@@ -35,13 +25,13 @@ pub struct Args {
 /// # Errors
 /// When an agent is running, or when something cannot be removed.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    if std::os::unix::net::UnixStream::connect(&args.socket).is_ok() {
+    if std::os::unix::net::UnixStream::connect(&args.agent.socket).is_ok() {
         bail!(
             "an agent runs (it listens at {}) and would make everything again: stop it first",
-            args.socket.display()
+            args.agent.socket.display()
         );
     }
-    let detached = detach_all(&args.pin_path)?;
+    let detached = detach_all(&args.place.pin_path)?;
     for interface in &detached.interfaces {
         writeln!(out, "detached from {interface}")?;
     }
@@ -50,7 +40,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
             out,
             "removed {} maps under {}",
             detached.maps.len(),
-            args.pin_path.display()
+            args.place.pin_path.display()
         )?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -7,7 +7,6 @@ mod steps;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
@@ -21,6 +20,7 @@ use serde_json::{Value, json};
 pub use self::packet::{Protocol, Question, TcpFlags};
 use self::record::{Lookup, Recorder};
 use self::steps::Step;
+use super::place::PinPath;
 use crate::dataplane::{
     Content, LOCAL_VNET, LiveMaps, LiveTables, Names, attached, interface_name, link_mac,
 };
@@ -51,9 +51,9 @@ pub struct Args {
     /// Flags of TCP, with commas between.
     #[arg(long, value_name = "FLAGS", default_value = "SYN")]
     pub tcp_flags: TcpFlags,
-    /// Folder in which the agent pins the maps.
-    #[arg(long, value_name = "PATH", default_value = "/sys/fs/bpf/lbxdp")]
-    pub pin_path: PathBuf,
+    /// Where the maps are.
+    #[command(flatten)]
+    pub place: PinPath,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -67,7 +67,7 @@ const NOT_FORWARDED: u8 = 3;
 /// # Errors
 /// When the maps cannot be read, or the question makes no packet.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
-    let maps = LiveMaps::open(&args.pin_path)?;
+    let maps = LiveMaps::open(&args.place.pin_path)?;
     let content = maps.content()?;
     let names = Names::new(content.entities.clone());
     let ingress = ingress(args)?;
@@ -261,7 +261,8 @@ fn ingress(args: &Args) -> Result<u32> {
         return nix::net::if_::if_nametoindex(name.as_str())
             .map_err(|_| anyhow!("there is no interface {name} in this network namespace"));
     }
-    let attached = attached(&args.pin_path).context("cannot see where the program is attached")?;
+    let attached =
+        attached(&args.place.pin_path).context("cannot see where the program is attached")?;
     Ok(attached
         .into_iter()
         .map(|(_, ifindex, _)| ifindex)

@@ -5,18 +5,17 @@ mod key;
 mod read;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
-use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
 use serde_json::{Value, json};
 
 pub(super) use key::vnet;
 
 use self::entry::Entry;
+use super::place::PinPath;
+use super::style::table;
 use crate::dataplane::{LiveMaps, MAPS, MapSpec, Names};
 
 /// Arguments of `lbxdp map`.
@@ -25,14 +24,9 @@ pub struct Args {
     /// What to do with the maps.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Folder in which the agent pins the maps.
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        default_value = "/sys/fs/bpf/lbxdp"
-    )]
-    pub pin_path: PathBuf,
+    /// Where the maps are.
+    #[command(flatten)]
+    pub place: PinPath,
     /// Print one JSON value.
     #[arg(long, global = true)]
     pub json: bool,
@@ -67,14 +61,14 @@ pub enum Verb {
 /// When there are no maps, no such map, or the key is not of its form.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let open = || -> Result<(LiveMaps, Names)> {
-        let maps = LiveMaps::open(&args.pin_path)?;
+        let maps = LiveMaps::open(&args.place.pin_path)?;
         let names = Names::new(maps.entities()?);
         Ok((maps, names))
     };
     match &args.verb {
         Verb::List => {
             let (maps, names) = open()?;
-            list(&maps, &names, &args.pin_path, args.json, out)?;
+            list(&maps, &names, &args.place.pin_path, args.json, out)?;
         }
         Verb::Dump { name, all } => {
             let spec = spec(name)?;
@@ -210,15 +204,6 @@ fn print_one(entry: &Entry, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "{:width$}  {}", field.name, field.text)?;
     }
     Ok(())
-}
-
-fn table<'a>(heads: impl IntoIterator<Item = &'a str>) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(heads);
-    table
 }
 
 #[cfg(test)]

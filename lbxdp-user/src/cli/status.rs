@@ -1,27 +1,22 @@
 //! `lbxdp status`
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use comfy_table::Cell;
 
+use super::place::Socket;
 use super::style::{amount, colour, percent, state, table};
 use crate::api::{self, Cause, HealthState, Request, Response, Status};
 
 /// Arguments of `lbxdp status`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The agent's control socket.
-    #[arg(
-        long,
-        env = "LBXDP_SOCKET",
-        default_value = "/run/lbxdp.sock",
-        value_name = "PATH"
-    )]
-    pub socket: PathBuf,
+    /// Where the agent listens.
+    #[command(flatten)]
+    pub agent: Socket,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     pub json: bool,
@@ -39,7 +34,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// When the agent cannot be asked.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     loop {
-        let status = match api::ask(&args.socket, &Request::Status)? {
+        let status = match api::ask(&args.agent.socket, &Request::Status)? {
             Response::Status(status) => status,
             Response::Error(error) => bail!("{error}"),
         };
@@ -51,7 +46,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
                 // Clear the screen and go to its first line (ECMA-48: ED, CUP).
                 write!(out, "\x1b[2J\x1b[H")?;
             }
-            print(&status, SystemTime::now(), colour(), out)?;
+            print(&status, SystemTime::now(), out)?;
         }
         out.flush()?;
         if !args.watch {
@@ -65,17 +60,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn print(
-    status: &Status,
-    now: SystemTime,
-    colour: bool,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
+pub fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
     print_node(status, now, out)?;
-    print_load_balancers(status, colour, out)?;
-    print_pools(status, now, colour, out)?;
-    print_virtual_networks(status, now, colour, out)?;
-    print_drops(status, colour, out)
+    print_load_balancers(status, out)?;
+    print_pools(status, now, out)?;
+    print_virtual_networks(status, now, out)?;
+    print_drops(status, out)
 }
 
 fn print_node(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -107,20 +97,17 @@ fn print_node(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::
     Ok(())
 }
 
-fn print_load_balancers(status: &Status, colour: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print_load_balancers(status: &Status, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "\nLoad balancers")?;
-    let mut listeners = table(
-        &[
-            "name",
-            "listener",
-            "serving",
-            "packets in",
-            "bytes in",
-            "packets out",
-            "bytes out",
-        ],
-        colour,
-    );
+    let mut listeners = table([
+        "name",
+        "listener",
+        "serving",
+        "packets in",
+        "bytes in",
+        "packets out",
+        "bytes out",
+    ]);
     for balancer in &status.load_balancers {
         for listener in &balancer.listeners {
             let address = std::net::SocketAddr::new(listener.address, listener.port);
@@ -143,27 +130,19 @@ fn print_load_balancers(status: &Status, colour: bool, out: &mut dyn Write) -> a
     Ok(())
 }
 
-fn print_pools(
-    status: &Status,
-    now: SystemTime,
-    colour: bool,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
+fn print_pools(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "\nPools")?;
-    let mut origins = table(
-        &[
-            "pool", "origin", "address", "network", "health", "since", "why", "share", "packets",
-            "bytes",
-        ],
-        colour,
-    );
+    let mut origins = table([
+        "pool", "origin", "address", "network", "health", "since", "why", "share", "packets",
+        "bytes",
+    ]);
     for pool in &status.pools {
         origins.add_row([
             Cell::new(&pool.name),
             Cell::new(""),
             Cell::new(""),
             Cell::new(""),
-            state(&pool.state, colour),
+            state(&pool.state),
         ]);
         for origin in &pool.origins {
             let why = why(
@@ -176,14 +155,11 @@ fn print_pools(
                 Cell::new(&origin.name),
                 Cell::new(std::net::SocketAddr::new(origin.address, origin.port)),
                 Cell::new(&origin.virtual_network),
-                state(
-                    if origin.enabled {
-                        &origin.health.health
-                    } else {
-                        "disabled"
-                    },
-                    colour,
-                ),
+                state(if origin.enabled {
+                    &origin.health.health
+                } else {
+                    "disabled"
+                }),
                 Cell::new(age(origin.health.since.as_deref(), now)),
                 Cell::new(why),
                 Cell::new(percent(origin.share)),
@@ -199,20 +175,15 @@ fn print_pools(
 fn print_virtual_networks(
     status: &Status,
     now: SystemTime,
-    colour: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     if status.virtual_networks.is_empty() {
         return Ok(());
     }
     writeln!(out, "\nVirtual networks")?;
-    let mut tunnels = table(
-        &[
-            "network", "tunnel", "kind", "device", "to", "health", "since", "why", "packets",
-            "bytes",
-        ],
-        colour,
-    );
+    let mut tunnels = table([
+        "network", "tunnel", "kind", "device", "to", "health", "since", "why", "packets", "bytes",
+    ]);
     for network in &status.virtual_networks {
         for tunnel in &network.tunnels {
             tunnels.add_row([
@@ -221,7 +192,7 @@ fn print_virtual_networks(
                 Cell::new(&tunnel.kind),
                 Cell::new(&tunnel.device),
                 Cell::new(tunnel.remote),
-                state(&tunnel.health.health, colour),
+                state(&tunnel.health.health),
                 Cell::new(age(tunnel.health.since.as_deref(), now)),
                 Cell::new(why(
                     None,
@@ -238,7 +209,7 @@ fn print_virtual_networks(
 }
 
 /// Reasons by which packets were dropped: what is passed or forwarded is no news.
-fn print_drops(status: &Status, colour: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+fn print_drops(status: &Status, out: &mut dyn Write) -> anyhow::Result<()> {
     let dropped = lbxdp_ebpf::verdict::Reason::ALL
         .iter()
         .filter(|reason| reason.kind() == lbxdp_ebpf::verdict::Kind::Drop)
@@ -254,7 +225,7 @@ fn print_drops(status: &Status, colour: bool, out: &mut dyn Write) -> anyhow::Re
         return Ok(());
     }
     writeln!(out, "\nDropped")?;
-    let mut drops = table(&["reason", "packets", "meaning"], colour);
+    let mut drops = table(["reason", "packets", "meaning"]);
     for met in dropped {
         drops.add_row([met.label.clone(), amount(met.packets), met.sentence.clone()]);
     }

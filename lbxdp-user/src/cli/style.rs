@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 /// Whether colours may be used on standard output.
@@ -11,12 +11,13 @@ pub(super) fn colour() -> bool {
 }
 
 /// A table with these column heads.
-pub(super) fn table(heads: &[&str], colour: bool) -> Table {
+pub(super) fn table<'a>(heads: impl IntoIterator<Item = &'a str>) -> Table {
+    let colour = colour();
     let mut table = Table::new();
     table
-        .load_style(UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(heads.iter().map(|head| {
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(heads.into_iter().map(|head| {
             let cell = Cell::new(head);
             if colour {
                 cell.add_attribute(Attribute::Bold)
@@ -31,9 +32,9 @@ pub(super) fn table(heads: &[&str], colour: bool) -> Table {
 }
 
 /// A state, coloured for what it means.
-pub(super) fn state(word: &str, colour: bool) -> Cell {
+pub(super) fn state(word: &str) -> Cell {
     let cell = Cell::new(word);
-    if !colour {
+    if !colour() {
         return cell;
     }
     match word {
