@@ -1,7 +1,9 @@
 //! The agent under test: the real `lbxdp`, with only its network namespace changed.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -237,7 +239,14 @@ impl Edge {
     /// Replaces the configuration at once: a reader sees the old file or the new.
     fn write(&self, configuration: &str) -> Result<()> {
         let spare: &Path = &self.folder.join("lbxdp.toml.new");
-        fs::write(spare, configuration)?;
+        // It holds the hash key.
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(spare)?;
+        file.write_all(configuration.as_bytes())?;
         Ok(fs::rename(spare, self.configuration_file())?)
     }
 
