@@ -37,7 +37,8 @@ fn a_killed_agent_loses_no_request_and_its_successor_adopts_everything() -> Resu
     let Some((lab, mut edge, load)) = start(test)? else {
         return Ok(());
     };
-    let devices = lab.edge().ip_output("-o link show")?;
+    // With the numbers of the devices.
+    let devices = lab.edge().ip_output("-o address show")?;
     for _ in 0..3 {
         edge.kill_9()?;
         served_since(&load, Instant::now())?;
@@ -46,7 +47,7 @@ fn a_killed_agent_loses_no_request_and_its_successor_adopts_everything() -> Resu
         served_since(&load, Instant::now())?;
     }
     assert_eq!(
-        lab.edge().ip_output("-o link show")?,
+        lab.edge().ip_output("-o address show")?,
         devices,
         "the devices are adopted"
     );

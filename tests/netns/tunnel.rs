@@ -38,9 +38,11 @@ fn a_cut_tunnel_is_named_as_the_cause_and_harms_no_other() -> Result<()> {
     assert_eq!(status.tunnel("blue", "blue-1")?["health"], "healthy");
     lab.green().mend()?;
     edge.wait_healthy()?;
-    let status = edge.status()?;
-    assert_eq!(status.tunnel("green", "green-1")?["health"], "healthy");
-    assert_eq!(status.cause("green", "a"), None);
+    edge.wait("the tunnel is healthy too", |status| {
+        let tunnel = status.tunnel("green", "green-1");
+        tunnel.is_ok_and(|tunnel| tunnel["health"] == "healthy")
+    })?;
+    assert_eq!(edge.status()?.cause("green", "a"), None);
     let answer = lab.block_on(lab.http().get(Lab::vip(20, 80), "/"))?;
     assert!(answer.origin.starts_with("green/"));
     served_since(&load, Instant::now())?;

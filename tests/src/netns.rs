@@ -21,6 +21,7 @@ mod leftovers;
 mod load;
 mod namespace;
 mod origin;
+mod receiver;
 mod server;
 mod site;
 mod status;

@@ -110,11 +110,7 @@ pub(super) fn share(stage: &Stage, load: &Load, figures: &mut Figures) -> Result
     stage.during("counting who serves them", || {
         eventually("enough flows for a measure", DEADLINE * 2, || {
             [SHOP, BILLING].iter().all(|service| {
-                let flows = load
-                    .records()
-                    .to(Lab::vip(service.vip, service.port))
-                    .flows();
-                flows.values().sum::<usize>() >= ENOUGH_FLOWS
+                load.connections(Lab::vip(service.vip, service.port)) >= ENOUGH_FLOWS
             })
         })
     })?;

@@ -22,7 +22,7 @@ pub enum Offload {
     /// Segmentation at the last moment before the device (`gso`).
     Segmentation = 0x24,
     /// Joining of received segments (`gro`). On veth it also makes the device able to receive
-    /// what XDP at the other end sends.
+    /// what XDP elsewhere redirects to the other end.
     Receive = 0x2c,
 }
 

@@ -1,7 +1,8 @@
 //! The network of a lab.
 
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 
 use super::leftovers::{self, BPF_FOLDER};
-use super::{HttpClient, Namespace, Offload, Site, device, set_offload};
+use super::receiver::Receiver;
+use super::{HttpClient, Namespace, Site, device, wait_for};
 
 /// MTU of the links that carry tunnel packets, in bytes.
 pub(super) const UNDERLAY_MTU: u16 = 1600;
@@ -44,6 +47,8 @@ pub struct Lab {
     sites: Vec<Site>,
     /// The network between edge and sites, where it is not the router.
     _core: Option<Arc<Namespace>>,
+    /// At the far ends of the edge's links.
+    _receivers: Vec<Receiver>,
     _files: Files,
 }
 
@@ -76,8 +81,10 @@ impl Lab {
             Shape::OneLink => None,
             Shape::TwoLinks => Some(create("core")?),
         };
+        let mut receivers = vec![Receiver::attach(&router, "edge")?];
         if let Some(core) = &core {
             build_core(core, &edge)?;
+            receivers.push(Receiver::attach(core, "edge")?);
         }
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -91,6 +98,8 @@ impl Lab {
                 Site::build(&name, runtime.handle(), fabric, end, site, number, vni)
             })
             .collect::<Result<_>>()?;
+        reachable(&clients, Self::EDGE.into())?;
+        reachable(&clients, Self::EDGE_V6.into())?;
         Ok(Self {
             name,
             shape,
@@ -100,6 +109,7 @@ impl Lab {
             edge,
             sites,
             _core: core,
+            _receivers: receivers,
             _files: files,
         })
     }
@@ -178,17 +188,14 @@ impl Lab {
     /// A VIP: an address that the router sends to the edge node.
     #[must_use]
     pub const fn vip(last: u8, port: u16) -> SocketAddr {
-        SocketAddr::new(
-            std::net::IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)),
-            port,
-        )
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)), port)
     }
 
     /// A VIP in IPv6.
     #[must_use]
     pub const fn vip_v6(last: u16, port: u16) -> SocketAddr {
         let address = Ipv6Addr::new(0x2001, 0xdb8, 0x5, 0, 0, 0, 0, last);
-        SocketAddr::new(std::net::IpAddr::V6(address), port)
+        SocketAddr::new(IpAddr::V6(address), port)
     }
 
     /// Configuration of the node and of both sites' VNets.
@@ -290,7 +297,6 @@ fn build_uplink(router: &Namespace, edge: &Namespace) -> Result<()> {
     ))?;
     device::like_a_wire(router, "edge")?;
     device::like_a_wire(edge, "uplink")?;
-    set_offload(router, "edge", Offload::Receive, true)?;
     edge.ip(&format!(
         "addr add {}/30 dev uplink
          addr add {}/64 dev uplink nodad
@@ -313,7 +319,6 @@ fn build_core(core: &Namespace, edge: &Namespace) -> Result<()> {
     ))?;
     device::like_a_wire(core, "edge")?;
     device::like_a_wire(edge, "core")?;
-    set_offload(core, "edge", Offload::Receive, true)?;
     // The sites' underlay, 203.0.113.16 to .47.
     edge.ip(&format!(
         "addr add {}/30 dev core
@@ -322,6 +327,19 @@ fn build_core(core: &Namespace, edge: &Namespace) -> Result<()> {
          route add 203.0.113.32/28 via 203.0.113.6",
         Lab::EDGE_CORE,
     ))
+}
+
+/// Waits until clients reach the edge: a new IPv6 address cannot look for its neighbours at once.
+fn reachable(clients: &Namespace, edge: IpAddr) -> Result<()> {
+    // The discard port, where nobody listens.
+    let to = SocketAddr::new(edge, 9);
+    wait_for(&format!("clients reach {edge}"), PATIENCE * 10, || {
+        let make = || Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP));
+        let socket = clients.within(make)?;
+        let refused = socket.connect_timeout(&to.into(), PATIENCE / 4);
+        let kind = refused.err().map(|error| error.kind());
+        Ok((kind == Some(ErrorKind::ConnectionRefused)).then_some(()))
+    })
 }
 
 /// The lab's files and pins.

@@ -61,9 +61,15 @@ pub struct Flow {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// Answered by this origin, `site/origin`.
-    Answered(String),
+    Answered(Arc<str>),
     /// Not answered, with the reason.
-    Failed(String),
+    Failed(Arc<str>),
+}
+
+impl Outcome {
+    fn failed(error: &anyhow::Error) -> Self {
+        Self::Failed(format!("{error:#}").into())
+    }
 }
 
 /// One request.
@@ -118,6 +124,21 @@ impl Load {
         self.lock().len()
     }
 
+    /// How many short connections to an address have been answered so far.
+    #[must_use]
+    pub fn connections(&self, to: SocketAddr) -> usize {
+        let records = self.lock();
+        let answered = records.iter().filter(|record| {
+            let Flow {
+                id: _,
+                kind,
+                to: there,
+            } = record.flow;
+            kind == Kind::ShortTcp && there == to && matches!(record.outcome, Outcome::Answered(_))
+        });
+        answered.count()
+    }
+
     /// Ends the flows and gives the records.
     #[must_use]
     pub fn stop(self) -> Records {
@@ -157,7 +178,7 @@ impl Worker {
                 Kind::Udp => self.udp(flow).await,
             };
             if let Err(error) = end {
-                self.record(flow, start, Outcome::Failed(format!("{error:#}")));
+                self.record(flow, start, Outcome::failed(&error));
             }
             sleep(self.mix.pause).await;
         }
@@ -168,9 +189,9 @@ impl Worker {
         loop {
             let start = Instant::now();
             match connection.get("/").await {
-                Ok(answer) => self.record(flow, start, Outcome::Answered(answer.origin)),
+                Ok(answer) => self.record(flow, start, Outcome::Answered(answer.origin.into())),
                 Err(error) => {
-                    self.record(flow, start, Outcome::Failed(format!("{error:#}")));
+                    self.record(flow, start, Outcome::failed(&error));
                     return Ok(());
                 }
             }
@@ -181,7 +202,7 @@ impl Worker {
     async fn short(&self, flow: Flow) -> Result<()> {
         let start = Instant::now();
         let answer = self.http.get(self.mix.to, "/").await?;
-        self.record(flow, start, Outcome::Answered(answer.origin));
+        self.record(flow, start, Outcome::Answered(answer.origin.into()));
         Ok(())
     }
 
@@ -190,8 +211,8 @@ impl Worker {
         loop {
             let start = Instant::now();
             let outcome = match socket.ask().await {
-                Ok(origin) => Outcome::Answered(origin),
-                Err(error) => Outcome::Failed(format!("{error:#}")),
+                Ok(origin) => Outcome::Answered(origin.into()),
+                Err(error) => Outcome::failed(&error),
             };
             self.record(flow, start, outcome);
             sleep(self.mix.pause).await;

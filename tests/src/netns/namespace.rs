@@ -115,6 +115,24 @@ impl Namespace {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// The MAC address of a device.
+    pub fn mac_of(&self, device: &str) -> Result<[u8; 6]> {
+        let text = self.ip_output(&format!("-o link show dev {device}"))?;
+        let mut words = text
+            .split_whitespace()
+            .skip_while(|word| *word != "link/ether");
+        let mac = words
+            .nth(1)
+            .with_context(|| format!("{device} has no MAC address"))?;
+        let bytes: Vec<u8> = mac
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16))
+            .collect::<Result<_, _>>()?;
+        bytes
+            .try_into()
+            .map_err(|_| anyhow!("{mac} is no MAC address"))
+    }
+
     /// Sets a sysctl of the network, named by its path under `/proc/sys/net`.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = Path::new("/proc/sys/net").join(key);

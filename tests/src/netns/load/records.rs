@@ -82,7 +82,7 @@ impl Records {
         let mut answers = BTreeMap::new();
         for record in &self.0 {
             if let Outcome::Answered(origin) = &record.outcome {
-                *answers.entry(origin.clone()).or_default() += 1;
+                *answers.entry(origin.to_string()).or_default() += 1;
             }
         }
         answers
@@ -107,7 +107,7 @@ impl Records {
             match (&record.flow.kind, &record.outcome) {
                 (Kind::ShortTcp, _) => {}
                 (Kind::LongTcp | Kind::Udp, Outcome::Answered(origin)) => {
-                    owners.insert(record.flow.id, origin.clone());
+                    owners.insert(record.flow.id, origin.to_string());
                 }
                 // It has ended, or its owner is not known to be right.
                 (Kind::LongTcp | Kind::Udp, Outcome::Failed(_)) => {
@@ -125,7 +125,7 @@ impl Records {
             owners
                 .get(&record.flow.id)
                 .is_some_and(|owner| match &record.outcome {
-                    Outcome::Answered(origin) => origin != owner,
+                    Outcome::Answered(origin) => **origin != **owner,
                     Outcome::Failed(_) => true,
                 })
         });
@@ -172,8 +172,8 @@ mod tests {
             start: zero + Duration::from_secs(start),
             end: zero + Duration::from_secs(end),
             outcome: match origin {
-                Some(origin) => Outcome::Answered(origin.to_owned()),
-                None => Outcome::Failed(String::new()),
+                Some(origin) => Outcome::Answered(origin.into()),
+                None => Outcome::Failed("".into()),
             },
         });
         (zero, Records::new(records.collect()))
