@@ -64,19 +64,20 @@ fn blue_only(test: &str) -> Result<Option<(Lab, Edge)>> {
     healthy(test, Shape::OneLink, &addition)
 }
 
-/// Whether a datagram from `source` with this payload reaches the client's link. A payload that
-/// surely does reach it is sent by `last`: nothing is waited for in vain.
+/// Sources and payloads of the datagrams that reach the client's link after the forgery and before
+/// a true echo that is asked for after it: nothing is waited for in vain.
 fn reaches_client(
     lab: &Lab,
     forge: impl FnOnce() -> Result<()>,
 ) -> Result<Vec<(Ipv4Addr, Vec<u8>)>> {
     let tap = Tap::open(lab.clients(), "eth0")?;
-    let real = lab.clients().within(|| UdpSocket::bind(CLIENT_SOCKET))?;
     forge()?;
     // What was forged before is on its way before this.
     let mut seen = Vec::new();
     let end = Instant::now() + DEADLINE;
     loop {
+        // A new port each time: one of them has an origin that answers.
+        let real = lab.clients().within(|| UdpSocket::bind((Lab::CLIENT, 0)))?;
         real.send_to(b"end", Lab::vip(10, 7))?;
         let found = tap.receive(Duration::from_millis(200), |frame| {
             let packet = SlicedPacket::from_ethernet(frame).ok()?;
