@@ -107,17 +107,20 @@ fn keep(stage: &Stage, lab: &Lab, edge: &Edge) {
     let name = lab.name();
     let vip = Lab::vip(10, 80);
     stage.line("");
-    stage.line("The lab stays up. From another terminal, as root; on the edge node:");
+    stage.line("The lab stays up. From another terminal, in a root shell, on the edge node:");
     stage.line("");
-    stage.line(&format!("  {}", edge.command_line(&["status"])));
-    stage.line(&format!(
-        "  {}",
-        edge.command_line(&["explain", "tcp", "192.0.2.10:40000", &vip.to_string()])
-    ));
-    stage.line(&format!(
-        "  {}",
-        edge.command_line(&["map", "dump", "LISTENERS"])
-    ));
+    for line in edge.shell_setup() {
+        stage.line(&format!("  {line}"));
+    }
+    for verb in [
+        "status".to_owned(),
+        format!("explain tcp {}:40000 {vip}", Lab::CLIENT),
+        "map dump LISTENERS".to_owned(),
+    ] {
+        stage.line(&format!("  $lbxdp {verb}"));
+    }
+    stage.line("");
+    stage.line("And elsewhere:");
     stage.line("");
     for (what, command) in [
         (

@@ -255,6 +255,11 @@ pub(super) fn death(
     });
     stage.fact("healthy again after", &millis(healthy - revived));
     stage.fact("flows of other origins that moved", &moved_back.to_string());
+    let broken = figures.failed_at_origin_return;
+    stage.fact("requests that failed", &broken.to_string());
+    if broken > 0 {
+        stage.line("  (on connections opened meanwhile, which lost the server that stood in)");
+    }
     Ok(())
 }
 

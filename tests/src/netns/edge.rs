@@ -207,17 +207,21 @@ impl Edge {
         Ok(self.namespace.within(|| command.output())?)
     }
 
-    /// The command line that does the same as [`Self::lbxdp`].
+    /// Lines for a shell that make `$lbxdp VERB …` do the same as [`Self::lbxdp`].
     #[must_use]
-    pub fn command_line(&self, arguments: &[&str]) -> String {
-        format!(
-            "LBXDP_SOCKET={} LBXDP_PIN_PATH={} nsenter --net=/run/netns/{} {} {}",
-            self.socket.display(),
-            self.pins.display(),
-            self.namespace.name(),
-            self.binary.display(),
-            arguments.join(" ")
-        )
+    pub fn shell_setup(&self) -> [String; 2] {
+        [
+            format!(
+                "export LBXDP_SOCKET={} LBXDP_PIN_PATH={}",
+                self.socket.display(),
+                self.pins.display()
+            ),
+            format!(
+                "lbxdp='nsenter --net=/run/netns/{} {}'",
+                self.namespace.name(),
+                self.binary.display()
+            ),
+        ]
     }
 
     /// All that the agent has logged.
