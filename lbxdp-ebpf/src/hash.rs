@@ -28,6 +28,8 @@ pub struct FlowKey {
 }
 
 /// Expands the configured 128-bit secret into the key of the hash, by SplitMix64.
+///
+/// The first word is never 0, by which the program knows a node that is not configured.
 #[must_use]
 pub fn expand_key(secret: [u8; 16]) -> [u64; 12] {
     let [low, high] = [first_half(secret), second_half(secret)];
@@ -36,6 +38,9 @@ pub fn expand_key(secret: [u8; 16]) -> [u64; 12] {
     for word in &mut key {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         *word = mix(mix(state) ^ high);
+    }
+    if key[0] == 0 {
+        key[0] = 1;
     }
     key
 }
@@ -99,4 +104,22 @@ const fn first_half(bytes: [u8; 16]) -> u64 {
 const fn second_half(bytes: [u8; 16]) -> u64 {
     let [.., a, b, c, d, e, f, g, h] = bytes;
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_looks_like_a_node_that_is_not_configured() {
+        for low in [0_u64, 1, 0x9e37_79b9_7f4a_7c15, u64::MAX] {
+            // The one upper half for which the first word would come out as 0.
+            let high = mix(low.wrapping_add(0x9e37_79b9_7f4a_7c15));
+            let mut secret = [0; 16];
+            secret[..8].copy_from_slice(&low.to_be_bytes());
+            secret[8..].copy_from_slice(&high.to_be_bytes());
+            assert_eq!(mix(mix(low.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ high), 0);
+            assert_ne!(expand_key(secret)[0], 0, "{secret:02x?}");
+        }
+    }
 }
