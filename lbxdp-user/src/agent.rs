@@ -59,9 +59,13 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
+        let rows_due = owner.rows_due_in(SystemTime::now());
         let event = tokio::select! {
             event = inbox.recv() => event.unwrap_or(Event::Stop("all senders are gone")),
             _ = ticks.tick() => Event::Tick,
+            () = tokio::time::sleep(rows_due.unwrap_or_default()), if rows_due.is_some() => {
+                Event::RowsDue
+            }
         };
         let mut next = Some(event);
         while let Some(event) = next {

@@ -116,6 +116,14 @@ impl Dataplane {
         self.writer.sync(desired)
     }
 
+    /// Checks that [`Dataplane::sync`] could begin; writes nothing.
+    ///
+    /// # Errors
+    /// When something does not fit into its map, or refers to what is not there.
+    pub fn check(&self, desired: &Desired) -> Result<(), PlanError> {
+        self.writer.check(desired)
+    }
+
     /// Makes these interfaces run the program, and no others. Links that are pinned are taken over
     /// by one atomic update each. Calling it again changes nothing, except for interfaces that
     /// have come, gone or been made anew.

@@ -2,8 +2,8 @@
 //!
 //! A slot stays with its owner as long as the owner is configured, over reloads
 //! and over restarts of the agent: counters and rows go by slot. Slots that
-//! become free are given away again only by a later call, when nothing in the
-//! maps refers to them any more.
+//! become free are given away again only when the maps have been written since,
+//! and nothing in them refers to the last owner any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,8 @@ use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, capacity};
 #[derive(Clone, Default, Debug)]
 pub struct Slots {
     owners: BTreeMap<EntityKind, BTreeMap<String, u32>>,
+    /// Last owners of slots that the maps may still refer to.
+    leaving: BTreeMap<EntityKind, BTreeMap<String, u32>>,
 }
 
 /// A kind of slot has run out.
@@ -60,19 +62,21 @@ impl Slots {
     }
 
     /// Makes the owners of a kind exactly `names`: who has a slot keeps it, who is new gets the
-    /// lowest that was free before this call, who is not named loses it.
+    /// lowest free one, who is not named loses it. A slot that is lost is free once the maps are
+    /// [written](Self::written); whoever comes back before that gets it back.
     ///
     /// # Errors
     /// When there are not enough; nothing has changed then.
     pub fn assign(&mut self, kind: EntityKind, names: &BTreeSet<String>) -> Result<(), OutOfSlots> {
-        let held = self.owners.entry(kind).or_default();
+        let mut held = self.leaving.get(&kind).cloned().unwrap_or_default();
+        held.extend(self.owners.get(&kind).cloned().unwrap_or_default());
         let taken: BTreeSet<u32> = held.values().copied().collect();
         let capacity = capacity_of(kind);
         let mut free = (0..capacity).filter(|slot| !taken.contains(slot));
         let mut next = BTreeMap::new();
         for name in names {
-            let slot = match held.get(name) {
-                Some(slot) => *slot,
+            let slot = match held.remove(name) {
+                Some(slot) => slot,
                 None => free.next().ok_or(OutOfSlots {
                     kind,
                     wanted: names.len(),
@@ -81,8 +85,14 @@ impl Slots {
             };
             next.insert(name.clone(), slot);
         }
-        *held = next;
+        self.owners.insert(kind, next);
+        self.leaving.insert(kind, held);
         Ok(())
+    }
+
+    /// Takes note that the maps have been written, and refer to nobody but the present owners.
+    pub fn written(&mut self) {
+        self.leaving.clear();
     }
 
     /// The slot of an owner.
@@ -137,10 +147,30 @@ mod tests {
             "slot 0 was in use until now"
         );
         assert_eq!(slots.get(EntityKind::Origin, "a"), None);
+        slots.written();
         slots
             .assign(EntityKind::Origin, &names(&["b", "c", "d"]))
             .expect("there is room");
         assert_eq!(slots.get(EntityKind::Origin, "d"), Some(0));
+    }
+
+    #[test]
+    fn a_slot_is_not_given_away_before_the_maps_are_written() {
+        let mut slots = Slots::default();
+        for named in [&["a", "b"][..], &["b", "c"], &["b", "c", "d"]] {
+            slots
+                .assign(EntityKind::Origin, &names(named))
+                .expect("there is room");
+        }
+        assert_eq!(
+            slots.get(EntityKind::Origin, "d"),
+            Some(3),
+            "rows in force may still name slot 0, which was a's"
+        );
+        slots
+            .assign(EntityKind::Origin, &names(&["a", "b"]))
+            .expect("there is room");
+        assert_eq!(slots.get(EntityKind::Origin, "a"), Some(0), "its own");
     }
 
     #[test]

@@ -12,8 +12,11 @@ use crate::reconcile::{self, Hops, TableName};
 use crate::slots::{OutOfSlots, Slots};
 use crate::steering::{self, Bases, Seed, TablePlan, World};
 
+/// Longest time that the first rows of a table wait for the first results of its origins.
+const FIRST_RESULTS: Duration = Duration::from_secs(1);
+
 /// What the agent knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     config: Config,
     generation: u32,
@@ -24,6 +27,10 @@ pub struct State {
     hops: Hops,
     bases: Bases,
     plans: BTreeMap<TableName, TablePlan>,
+    /// Until when the first rows of each table may wait, by the time that it came to be configured.
+    first_rows_by: BTreeMap<TableName, SystemTime>,
+    /// The end of the longest of the waits that the last [`State::desired`] has decided on.
+    held_until: Option<SystemTime>,
 }
 
 impl State {
@@ -60,6 +67,8 @@ impl State {
             hops: Hops::new(),
             bases: Bases::default(),
             plans: BTreeMap::new(),
+            first_rows_by: BTreeMap::new(),
+            held_until: None,
         };
         state.track(now);
         // What is not probed by now is not configured any more: old news would be wrong later.
@@ -140,6 +149,11 @@ impl State {
         changed
     }
 
+    /// Takes note that the maps hold what the last [`State::desired`] has said.
+    pub fn written(&mut self) {
+        self.slots.written();
+    }
+
     /// The tunnel that an origin's probes and packets take, if it is behind one.
     #[must_use]
     pub fn tunnel_of(&self, pool: &str, origin: &str) -> Option<ProbeKey> {
@@ -157,18 +171,39 @@ impl State {
         (origin_is_down && self.health(&tunnel) == Health::Unhealthy).then_some(tunnel)
     }
 
+    /// Until when rows are held back, as of the last [`State::desired`]; results of probes may
+    /// end it earlier.
+    #[must_use]
+    pub const fn held_until(&self) -> Option<SystemTime> {
+        self.held_until
+    }
+
     /// All that the maps are to hold; `published` gives the rows in force of a slot of `TABLES`.
-    pub fn desired<'a>(&mut self, published: impl Fn(u32) -> Option<&'a [Row]>) -> Desired {
+    ///
+    /// The first rows of a table wait until each of its monitored origins has had a result, or for
+    /// a second: whoever answers first would own all rows for a moment, and the flows that begin
+    /// meanwhile would move when the others have answered.
+    pub fn desired<'a>(
+        &mut self,
+        published: impl Fn(u32) -> Option<&'a [Row]>,
+        now: SystemTime,
+    ) -> Desired {
         let mut desired = reconcile::desired(&self.config, &self.slots, &self.hops);
         self.plans = self.plan_tables();
         self.bases.sweep();
+        self.held_until = None;
         for (name, plan) in &self.plans {
             let Some(slot) = self.slots.get(EntityKind::Table, &name.0) else {
                 continue;
             };
-            let rows = plan
-                .settle(published(slot))
-                .map_or(TableRows::Keep, TableRows::Publish);
+            let published = published(slot);
+            let held_until = self.first_rows_wait(name, plan, published, now);
+            self.held_until = self.held_until.max(held_until);
+            let settled = match held_until {
+                Some(_) => plan.settle_vacant(published),
+                None => plan.settle(published),
+            };
+            let rows = settled.map_or(TableRows::Keep, TableRows::Publish);
             desired.tables.insert(slot, rows);
         }
         desired.entities = reconcile::entities(&self.config, &self.slots, &self.entity_health());
@@ -203,14 +238,46 @@ impl State {
             .collect()
     }
 
+    /// Until when a table without rows in force waits for them; `None` if it need not wait.
+    fn first_rows_wait(
+        &self,
+        name: &TableName,
+        plan: &TablePlan,
+        published: Option<&[Row]>,
+        now: SystemTime,
+    ) -> Option<SystemTime> {
+        let in_force = published.is_some_and(|rows| rows.iter().any(|row| *row != Row::VACANT));
+        let by = *self.first_rows_by.get(name)?;
+        // A clock that was set back must not make the wait longer.
+        let waits = by
+            .duration_since(now)
+            .is_ok_and(|rest| !rest.is_zero() && rest <= FIRST_RESULTS);
+        let awaited = |pool: &String| {
+            let origins = self.config.pools.get(pool).map(|pool| &pool.origins);
+            origins.into_iter().flat_map(BTreeMap::keys).any(|origin| {
+                self.tracker(&ProbeKey::origin(pool, origin))
+                    .is_some_and(|tracker| tracker.health() == Health::Unknown)
+            })
+        };
+        (!in_force && waits && plan.states.keys().any(awaited)).then_some(by)
+    }
+
     fn health(&self, key: &ProbeKey) -> Health {
         self.trackers
             .get(key)
             .map_or(Health::Unknown, Tracker::health)
     }
 
-    /// Keeps trackers for exactly what is probed.
+    /// Keeps trackers for exactly what is probed, and the ages of exactly the tables there are.
     fn track(&mut self, now: SystemTime) {
+        let known = std::mem::take(&mut self.first_rows_by);
+        self.first_rows_by = reconcile::table_specs(&self.config)
+            .into_keys()
+            .map(|name| {
+                let by = known.get(&name).copied();
+                (name, by.unwrap_or(now + FIRST_RESULTS))
+            })
+            .collect();
         let probes = self.probes();
         let wanted: BTreeSet<&ProbeKey> = probes.keys().collect();
         self.trackers.retain(|key, _| wanted.contains(key));

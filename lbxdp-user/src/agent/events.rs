@@ -27,6 +27,8 @@ pub(crate) enum Event {
     Request(Inbound),
     /// Time has passed.
     Tick,
+    /// Rows that were held back for first results are to wait no longer.
+    RowsDue,
     /// The agent is to stop; by this signal.
     Stop(&'static str),
 }

@@ -4,7 +4,7 @@ mod network;
 mod problems;
 mod reload;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -147,8 +147,15 @@ impl Owner {
                 self.due.attachment = true;
                 self.probers.reconcile(self.state.probes());
             }
+            Event::RowsDue => self.due.maps = true,
             Event::Stop(_) => {}
         }
+    }
+
+    /// The rest of the time for which rows are held back, if any are.
+    pub(super) fn rows_due_in(&self, now: SystemTime) -> Option<Duration> {
+        let until = self.state.held_until()?;
+        Some(until.duration_since(now).unwrap_or_default())
     }
 
     /// Brings in line whatever is due.
@@ -168,7 +175,10 @@ impl Owner {
         if due.attachment {
             self.settle_attachment();
         }
-        if let Err(error) = self.dataplane.heartbeat(self.state.generation()) {
+        // A heartbeat says that the maps are as they should be.
+        if self.problems.of(Part::Maps).is_empty()
+            && let Err(error) = self.dataplane.heartbeat(self.state.generation())
+        {
             tracing::debug!(%error, "the heartbeat was not written");
         }
     }
@@ -211,14 +221,14 @@ impl Owner {
         }
     }
 
-    fn settle_maps(&mut self, _now: SystemTime) {
+    fn settle_maps(&mut self, now: SystemTime) {
         let content = self.dataplane.content();
-        let desired = self
-            .state
-            .desired(|slot| content.tables.get(&slot).map(|table| table.rows.as_slice()));
+        let published = |slot| content.tables.get(&slot).map(|table| table.rows.as_slice());
+        let desired = self.state.desired(published, now);
         let problems = match self.dataplane.sync(&desired) {
             Ok(report) => {
                 tracing::debug!(?report, "maps are in line");
+                self.state.written();
                 Vec::new()
             }
             Err(error) => vec![format!("the maps are not in line: {error:#}")],

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use lbxdp_ebpf::abi::Heartbeat;
 use nix::time::{ClockId, clock_gettime};
 
-use super::check::Limits;
+use super::check::{Limits, PlanError};
 use super::content::Content;
 use super::desired::Desired;
 use super::maps::LiveMaps;
@@ -79,7 +79,7 @@ impl MapWriter {
     /// takes another index.
     ///
     /// # Errors
-    /// [`PlanError`](super::PlanError), with nothing written; or what the kernel refuses, with
+    /// [`PlanError`], with nothing written; or what the kernel refuses, with
     /// everything before it written. A later call goes on from there.
     pub fn sync(&mut self, desired: &Desired) -> Result<SyncReport> {
         let start = Instant::now();
@@ -99,6 +99,14 @@ impl MapWriter {
         }
         report.took = start.elapsed();
         Ok(report)
+    }
+
+    /// Checks that [`MapWriter::sync`] could begin; writes nothing.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn check(&self, desired: &Desired) -> Result<(), PlanError> {
+        plan(&self.content, desired, &self.limits).map(drop)
     }
 
     /// Reads the maps again, in case somebody else has written to them.

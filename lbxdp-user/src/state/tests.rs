@@ -18,6 +18,11 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
 }
 
+/// When no table waits for first results any more.
+fn later() -> SystemTime {
+    now() + Duration::from_secs(120)
+}
+
 /// A state with all next hops resolved.
 fn start(text: &str) -> State {
     let mut state = State::new(config(text), &BTreeMap::new(), now()).expect("there is room");
@@ -47,7 +52,7 @@ fn report(state: &mut State, pool: &str, origin: &str, result: Result<Duration, 
 
 /// The rows of the first table, as if nothing had been published before.
 fn rows_of(state: &mut State, table: &str) -> Vec<Row> {
-    let desired = state.desired(|_| None);
+    let desired = state.desired(|_| None, later());
     let (name, _) = state
         .plans()
         .iter()
@@ -77,7 +82,7 @@ fn slot(state: &State, pool: &str, origin: &str) -> OriginIndex {
 #[test]
 fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
     let mut state = start(EXAMPLE);
-    let desired = state.desired(|_| None);
+    let desired = state.desired(|_| None, later());
     let back = |vnet: &str| {
         let key = Service {
             address: Address::from_v4([10, 0, 0, 11]),
@@ -113,7 +118,7 @@ fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
 #[test]
 fn what_is_configured_and_resolved_can_be_sent_to() {
     let mut state = start(EXAMPLE);
-    let desired = state.desired(|_| None);
+    let desired = state.desired(|_| None, later());
     for (index, origin) in &desired.origins {
         assert!(
             origin.path.has(lbxdp_ebpf::abi::PATH_RESOLVED),
@@ -125,7 +130,7 @@ fn what_is_configured_and_resolved_can_be_sent_to() {
         );
     }
     state.set_hops(Hops::new());
-    let unresolved = state.desired(|_| None);
+    let unresolved = state.desired(|_| None, later());
     for (index, origin) in &unresolved.origins {
         assert!(
             !origin.path.has(lbxdp_ebpf::abi::PATH_RESOLVED),
@@ -180,7 +185,7 @@ fn all_pools_down_leads_to_the_fallback_pool_and_without_one_leaves_the_rows() {
     let served = rows_of(&mut state, "echo-green");
     report(&mut state, "echo-green", "a", Err(Failure::IcmpTimeout));
     report(&mut state, "echo-green", "a", Err(Failure::IcmpTimeout));
-    let desired = state.desired(|_| Some(served.as_slice()));
+    let desired = state.desired(|_| Some(served.as_slice()), later());
     let table = state
         .slots()
         .of(EntityKind::Table)
@@ -221,7 +226,7 @@ fn a_new_agent_has_the_slots_the_health_and_the_rows_of_the_last_one() {
         report(&mut last, "web-blue", origin, PASS);
     }
     report(&mut last, "web-green", "a", Err(Failure::TcpTimeout));
-    let left = last.desired(|_| None);
+    let left = last.desired(|_| None, later());
 
     let mut next = State::new(
         config(EXAMPLE),
@@ -237,7 +242,10 @@ fn a_new_agent_has_the_slots_the_health_and_the_rows_of_the_last_one() {
         (tracker.health(), tracker.since()),
         (Health::Unhealthy, now())
     );
-    assert!(next.desired(|_| None) == left, "nothing is to be written");
+    assert!(
+        next.desired(|_| None, later()) == left,
+        "nothing is to be written"
+    );
 }
 
 #[test]
@@ -259,4 +267,135 @@ fn a_reload_keeps_what_stays_configured() {
         .tracker(&ProbeKey::origin("web-blue", "b"))
         .expect("still probed");
     assert_eq!(tracker.health(), Health::Healthy);
+}
+
+/// Rows that are published at `time` where `published` stand.
+fn first_rows(state: &mut State, published: Option<&[Row]>, time: SystemTime) -> Vec<TableRows> {
+    let desired = state.desired(|_| published, time);
+    desired.tables.into_values().collect()
+}
+
+fn is_vacant(rows: &TableRows) -> bool {
+    match rows {
+        TableRows::Publish(rows) => rows.iter().all(|row| *row == Row::VACANT),
+        TableRows::Keep => false,
+    }
+}
+
+/// One load balancer before two origins that are probed.
+fn two_origins() -> String {
+    let http = |origins: &str| {
+        format!(
+            r#"
+            [node]
+            interfaces = ["eth0"]
+            addresses = ["203.0.113.1"]
+            hash_key = "00112233445566778899aabbccddeeff"
+            [[monitor]]
+            name = "web"
+            type = "tcp"
+            [[pool]]
+            name = "web"
+            monitor = "web"
+            {origins}
+            [[load_balancer]]
+            name = "www"
+            listeners = [{{ address = "198.51.100.10", port = 80, protocol = "tcp" }}]
+            default_pools = ["web"]
+            "#
+        )
+    };
+    let origin = |name: &str, last: u8| {
+        format!(
+            r#"
+            [[pool.origin]]
+            name = "{name}"
+            address = "192.0.2.{last}"
+            port = 80
+            "#
+        )
+    };
+    http(&(origin("a", 11) + &origin("b", 12)))
+}
+
+#[test]
+fn the_first_rows_wait_until_all_origins_have_had_a_result() {
+    let mut state = start(&two_origins());
+    assert!(is_vacant(&first_rows(&mut state, None, now())[0]));
+    report(&mut state, "web", "a", PASS);
+    assert!(
+        is_vacant(&first_rows(&mut state, None, now())[0]),
+        "b may be up as well"
+    );
+    assert_eq!(state.held_until(), Some(now() + Duration::from_secs(1)));
+    let vacant = vec![Row::VACANT; state.plans().values().next().expect("a table").size as usize];
+    let kept = first_rows(&mut state, Some(&vacant), now());
+    assert_eq!(
+        kept,
+        [TableRows::Keep],
+        "listeners have their table meanwhile"
+    );
+    report(&mut state, "web", "b", Err(Failure::TcpTimeout));
+    let a = slot(&state, "web", "a");
+    match &first_rows(&mut state, Some(&vacant), now())[0] {
+        TableRows::Publish(rows) => assert!(rows.iter().all(|row| row.current == a)),
+        TableRows::Keep => panic!("all results are there"),
+    }
+    assert_eq!(state.held_until(), None);
+}
+
+#[test]
+fn the_first_rows_wait_for_a_second_and_no_longer_whatever_the_clock_does() {
+    let mut state = start(&two_origins());
+    report(&mut state, "web", "a", PASS);
+    let almost = now() + Duration::from_millis(999);
+    assert!(is_vacant(&first_rows(&mut state, None, almost)[0]));
+    for time in [
+        now() + Duration::from_secs(1),
+        now() - Duration::from_secs(3600),
+    ] {
+        assert!(
+            !is_vacant(&first_rows(&mut state, None, time)[0]),
+            "at {time:?}"
+        );
+        assert_eq!(state.held_until(), None);
+    }
+}
+
+#[test]
+fn rows_in_force_do_not_wait_for_an_origin_that_is_new() {
+    let both = two_origins();
+    let mut state = start(&both.replace("name = \"b\"", "name = \"c\""));
+    for origin in ["a", "c"] {
+        report(&mut state, "web", origin, PASS);
+    }
+    let TableRows::Publish(served) = first_rows(&mut state, None, now()).remove(0) else {
+        panic!("all results are there");
+    };
+    state.replace(config(&both), now()).expect("there is room");
+    state.set_hops(hops(state.config()));
+    let a = slot(&state, "web", "a");
+    match &first_rows(&mut state, Some(&served), now())[0] {
+        TableRows::Publish(rows) => assert!(rows.iter().all(|row| row.current == a)),
+        TableRows::Keep => panic!("the origin that is gone must lose its rows at once"),
+    }
+}
+
+#[test]
+fn a_table_that_a_reload_brings_waits_from_the_reload_on() {
+    let mut state = start(&two_origins());
+    for origin in ["a", "b"] {
+        report(&mut state, "web", origin, PASS);
+    }
+    let renamed = two_origins().replace("\"web\"", "\"other\"");
+    let reload = now() + Duration::from_secs(600);
+    state
+        .replace(config(&renamed), reload)
+        .expect("there is room");
+    state.set_hops(hops(state.config()));
+    report(&mut state, "other", "a", PASS);
+    assert!(is_vacant(&first_rows(&mut state, None, reload)[0]));
+    assert_eq!(state.held_until(), Some(reload + Duration::from_secs(1)));
+    let end = reload + Duration::from_secs(1);
+    assert!(!is_vacant(&first_rows(&mut state, None, end)[0]));
 }

@@ -58,14 +58,14 @@ impl Base {
 }
 
 /// Bases that have been built, so that a flap does not build them again.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Bases {
     built: BTreeMap<Arrangement, Built>,
 }
 
 type Arrangement = (u32, Seed, Vec<Member>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Built {
     base: Arc<Base>,
     wanted: bool,

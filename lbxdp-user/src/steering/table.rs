@@ -201,6 +201,13 @@ impl TablePlan {
         };
         (published != Some(&settled)).then_some(settled)
     }
+
+    /// The same where nobody is to own a row yet.
+    #[must_use]
+    pub fn settle_vacant(&self, published: Option<&[Row]>) -> Option<Vec<Row>> {
+        let settled = vacant(self.size);
+        (published != Some(&settled)).then_some(settled)
+    }
 }
 
 impl Standby {

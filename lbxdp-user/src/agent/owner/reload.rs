@@ -50,7 +50,15 @@ impl Owner {
         for warning in &loaded.warnings {
             tracing::warn!("configuration: {warning}");
         }
-        self.state.replace(loaded.config, now)?;
+        // Tried on a copy: what does not fit into the maps must not be in force, since not even a
+        // change of health could be written then.
+        let mut next = self.state.clone();
+        next.replace(loaded.config, now)?;
+        let content = self.dataplane.content();
+        let published = |slot| content.tables.get(&slot).map(|table| table.rows.as_slice());
+        let desired = next.desired(published, now);
+        self.dataplane.check(&desired)?;
+        self.state = next;
         Ok(true)
     }
 }
