@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::api::Inbound;
 use crate::health::ProbeEvent;
+use crate::vnet::NetworkEvent;
 
 /// What happens to the agent.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(crate) enum Event {
     /// A probe has a result.
     Probe(ProbeEvent),
     /// Links, addresses, routes or neighbours have changed.
-    Network,
+    Network(NetworkEvent),
     /// The configuration is to be read again, by SIGHUP (`true`) or because the file changed.
     Reload {
         /// Whether somebody asked for it.

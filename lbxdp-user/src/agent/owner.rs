@@ -16,7 +16,7 @@ use crate::config::model::Config;
 use crate::dataplane::{AttachReport, Attachment, Dataplane, LoadOptions};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
 use crate::state::State;
-use crate::vnet::Network;
+use crate::vnet::{Network, NetworkEvent};
 use problems::{Part, Problems};
 
 /// Seconds between looks at links, routes and rules that nothing has reported as changed.
@@ -76,8 +76,8 @@ impl Owner {
         let (network, mut changes) = Network::new().context("talking to the kernel by netlink")?;
         let network_events = events.clone();
         tokio::spawn(async move {
-            while changes.recv().await.is_some() {
-                if network_events.send(Event::Network).await.is_err() {
+            while let Some(change) = changes.recv().await {
+                if network_events.send(Event::Network(change)).await.is_err() {
                     return;
                 }
             }
@@ -129,8 +129,12 @@ impl Owner {
     pub(super) async fn take(&mut self, event: Event, now: SystemTime) {
         match event {
             Event::Probe(event) => self.probed(&event, now),
-            Event::Network => {
-                self.due.links = true;
+            Event::Network(NetworkEvent {
+                links,
+                routes,
+                neighbours: _,
+            }) => {
+                self.due.links |= links || routes;
                 self.due.hops = true;
             }
             Event::Reload { asked } => self.reload(asked, now),

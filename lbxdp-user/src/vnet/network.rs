@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
@@ -12,9 +12,18 @@ use rtnetlink::packet_core::{
 use rtnetlink::sys::AsyncSocket as _;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
 /// How long changes are gathered before one event tells of them.
 const COALESCE: Duration = Duration::from_millis(30);
+
+/// Least time between two events while changes do not stop, as when a full table of routes comes:
+/// each event makes the agent look at all that it needs.
+const SPACING: Duration = Duration::from_millis(150);
+
+/// Longest wait for a message of the kernel's answer. The kernel answers at once; but an answer
+/// may be lost when memory is short, and the agent must not wait for it for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Receive buffer of the socket that hears of changes, in bytes.
 const RECEIVE_BUFFER: u32 = 1 << 20;
@@ -51,7 +60,8 @@ pub struct Refusal {
 impl Network {
     /// Opens the sockets, and starts the tasks that serve them on the current runtime.
     ///
-    /// Events are coarse and gathered for some 30 ms. Dropping the receiver ends its task.
+    /// Events are coarse and gathered for some 30 ms, in storms for longer. Dropping the receiver
+    /// ends its task.
     ///
     /// # Errors
     ///
@@ -83,26 +93,8 @@ impl Network {
         tokio::spawn(connection);
 
         let (events, receiver) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let mut messages = messages;
-            while let Some((first, _)) = messages.next().await {
-                let mut event = NetworkEvent::of(&first);
-                let deadline = tokio::time::sleep(COALESCE);
-                tokio::pin!(deadline);
-                loop {
-                    tokio::select! {
-                        () = &mut deadline => break,
-                        more = messages.next() => match more {
-                            Some((message, _)) => event.add(NetworkEvent::of(&message)),
-                            None => break,
-                        },
-                    }
-                }
-                if event.any() && events.send(event).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let changes = messages.map(|(message, _)| NetworkEvent::of(&message));
+        tokio::spawn(gather(changes, events));
         Ok((Self { handle }, receiver))
     }
 
@@ -159,7 +151,11 @@ impl Network {
         };
         let mut answers = self.handle.clone().request(request).map_err(closed)?;
         let mut found = Vec::new();
-        while let Some(answer) = answers.next().await {
+        let silent = |_| Refusal {
+            errno: libc::ETIMEDOUT,
+            explanation: Some("the kernel has not answered for 5 s".to_owned()),
+        };
+        while let Some(answer) = (timeout(PATIENCE, answers.next()).await).map_err(silent)? {
             match answer.payload {
                 NetlinkPayload::InnerMessage(message) => found.push(message),
                 NetlinkPayload::Error(error) => {
@@ -175,6 +171,29 @@ impl Network {
             }
         }
         Ok(found)
+    }
+}
+
+/// Makes one event of the changes that come close together.
+async fn gather(
+    changes: impl Stream<Item = NetworkEvent> + Send,
+    events: mpsc::Sender<NetworkEvent>,
+) {
+    tokio::pin!(changes);
+    let mut not_before = Instant::now();
+    while let Some(mut event) = changes.next().await {
+        if !event.any() {
+            continue;
+        }
+        let until = not_before.max(Instant::now() + COALESCE);
+        // The end of the stream shows in the next turn.
+        while let Ok(Some(more)) = tokio::time::timeout_at(until, changes.next()).await {
+            event.add(more);
+        }
+        if events.send(event).await.is_err() {
+            return;
+        }
+        not_before = Instant::now() + SPACING;
     }
 }
 
@@ -260,4 +279,58 @@ fn explanation(payload: &[u8]) -> Option<String> {
                 .trim_end_matches('\0')
                 .to_owned()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEIGHBOUR: NetworkEvent = NetworkEvent {
+        links: false,
+        routes: false,
+        neighbours: true,
+    };
+    const ROUTE: NetworkEvent = NetworkEvent {
+        links: false,
+        routes: true,
+        neighbours: false,
+    };
+
+    fn gathering() -> (
+        mpsc::UnboundedSender<NetworkEvent>,
+        mpsc::Receiver<NetworkEvent>,
+    ) {
+        let (changes, mut incoming) = mpsc::unbounded_channel();
+        let (events, receiver) = mpsc::channel(1);
+        let incoming = futures_util::stream::poll_fn(move |context| incoming.poll_recv(context));
+        tokio::spawn(gather(incoming, events));
+        (changes, receiver)
+    }
+
+    #[tokio::test]
+    async fn changes_that_come_together_are_one_event_soon() {
+        let (changes, mut events) = gathering();
+        changes.send(NetworkEvent::default()).expect("it is heard");
+        changes.send(NEIGHBOUR).expect("it is heard");
+        changes.send(ROUTE).expect("it is heard");
+        let event = events.recv().await.expect("an event");
+        assert!(event.neighbours && event.routes && !event.links);
+        assert!(events.try_recv().is_err(), "one for all of them");
+    }
+
+    #[tokio::test]
+    async fn a_storm_is_an_event_every_now_and_then() {
+        let (changes, mut events) = gathering();
+        let start = Instant::now();
+        tokio::spawn(async move {
+            while start.elapsed() < 4 * SPACING && changes.send(ROUTE).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut count = 0;
+        while events.recv().await.is_some() {
+            count += 1;
+        }
+        assert!((1..=6).contains(&count), "{count} events");
+    }
 }
