@@ -3,6 +3,7 @@
 mod network;
 mod problems;
 mod reload;
+mod repetition;
 
 use std::time::{Duration, SystemTime};
 
@@ -13,11 +14,12 @@ use super::report::{Report, health_name, timestamp};
 use super::{Event, Options};
 use crate::api::{self, Request, Response};
 use crate::config::model::Config;
-use crate::dataplane::{AttachReport, Attachment, Dataplane, LoadOptions};
+use crate::dataplane::{AttachReport, Attachment, Dataplane, LoadOptions, PlanError};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
 use crate::state::State;
 use crate::vnet::{Network, NetworkEvent};
 use problems::{Part, Problems};
+use repetition::Repetition;
 
 /// Seconds between looks at links, routes and rules that nothing has reported as changed.
 const LINKS_EVERY: u64 = 10;
@@ -33,6 +35,7 @@ pub(super) struct Owner {
     attachments: Vec<Attachment>,
     reload_error: Option<String>,
     problems: Problems,
+    repetition: Repetition,
     due: Due,
     ticks: u64,
 }
@@ -101,18 +104,19 @@ impl Owner {
             attachments: Vec::new(),
             reload_error: None,
             problems: Problems::default(),
+            repetition: Repetition::default(),
             due: Due::all(),
             ticks: 0,
         };
-        owner.settle_links().await;
+        // Before anything is made: what does not fit will not run.
+        owner.fits(&mut owner.state.clone(), now)?;
+        owner.settle_links(now).await;
         owner.probers.reconcile(owner.state.probes());
         owner.await_hops().await;
         owner.settle(now).await;
-        for part in [Part::Maps, Part::Attachment] {
-            let problems = owner.problems.of(part);
-            if !problems.is_empty() {
-                anyhow::bail!("{}", problems.join("\n"));
-            }
+        let fatal = fatal(&owner.problems, &owner.attachments);
+        if !fatal.is_empty() {
+            anyhow::bail!("{}", fatal.join("\n"));
         }
         let config = owner.state.config();
         tracing::info!(
@@ -145,7 +149,8 @@ impl Owner {
             }
             Event::Tick => {
                 self.ticks += 1;
-                self.due.links |= self.ticks.is_multiple_of(LINKS_EVERY);
+                self.due.links |=
+                    self.ticks.is_multiple_of(LINKS_EVERY) || self.repetition.is_put_off();
                 self.due.hops = true;
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
@@ -166,7 +171,7 @@ impl Owner {
     pub(super) async fn settle(&mut self, now: SystemTime) {
         let due = std::mem::take(&mut self.due);
         if due.links {
-            self.settle_links().await;
+            self.settle_links(now).await;
         }
         if due.hops {
             let hops = self.resolve().await;
@@ -240,14 +245,22 @@ impl Owner {
         self.problems.set(Part::Maps, problems);
     }
 
+    /// Whether all that a state wants can be written to the maps.
+    fn fits(&self, state: &mut State, now: SystemTime) -> Result<(), PlanError> {
+        let content = self.dataplane.content();
+        let published = |slot| content.tables.get(&slot).map(|table| table.rows.as_slice());
+        self.dataplane.check(&state.desired(published, now))
+    }
+
     fn settle_attachment(&mut self) {
         let node = &self.state.config().node;
         let problems = match self.dataplane.attach(&node.interfaces, node.xdp_mode) {
             Ok(AttachReport {
-                attached,
+                mut attached,
                 detached: _,
                 failed,
             }) => {
+                keep_reasons(&mut attached, &self.attachments);
                 self.log_attachments(&attached);
                 self.attachments = attached;
                 failed
@@ -325,5 +338,66 @@ impl Owner {
                 }
             })
             .collect()
+    }
+}
+
+/// Problems with which the agent must not start: maps that are not in line, or no interface at
+/// all. Another interface that is missing is a standing problem, tried again every second: the
+/// rest of the traffic needs its health checks.
+fn fatal(problems: &Problems, attachments: &[Attachment]) -> Vec<String> {
+    let mut fatal = problems.of(Part::Maps).to_vec();
+    if attachments.is_empty() {
+        fatal.extend_from_slice(problems.of(Part::Attachment));
+    }
+    fatal
+}
+
+/// Why the driver has refused is known only to the call that has tried it.
+fn keep_reasons(attached: &mut [Attachment], known: &[Attachment]) {
+    for attachment in attached {
+        let same = known.iter().find(|known| {
+            (&known.interface, known.ifindex, known.mode)
+                == (&attachment.interface, attachment.ifindex, attachment.mode)
+        });
+        if let Some(known) = same {
+            attachment.fallback.clone_from(&known.fallback);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::AttachedMode;
+
+    fn attachment(ifindex: u32, fallback: &str) -> Attachment {
+        Attachment {
+            interface: "eth0".to_owned(),
+            ifindex,
+            mode: AttachedMode::Generic,
+            fallback: Some(fallback.to_owned()),
+            program_id: 1,
+        }
+    }
+
+    #[test]
+    fn one_interface_that_is_missing_does_not_keep_the_agent_from_the_others() {
+        let mut problems = Problems::default();
+        problems.set(Part::Attachment, vec!["there is no eth1".to_owned()]);
+        assert!(fatal(&problems, &[attachment(2, "")]).is_empty());
+        assert_eq!(fatal(&problems, &[]), ["there is no eth1"]);
+        problems.set(Part::Maps, vec!["full".to_owned()]);
+        assert_eq!(fatal(&problems, &[attachment(2, "")]), ["full"]);
+    }
+
+    #[test]
+    fn the_driver_s_own_reason_stays_as_long_as_the_attachment() {
+        let known = [attachment(2, "no native XDP")];
+        let mut again = [attachment(2, "it was so before")];
+        keep_reasons(&mut again, &known);
+        assert_eq!(again, known);
+        let mut new_device = [attachment(3, "it was so before")];
+        keep_reasons(&mut new_device, &known);
+        assert_eq!(new_device, [attachment(3, "it was so before")]);
     }
 }

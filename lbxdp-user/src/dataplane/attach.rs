@@ -273,20 +273,11 @@ fn attach_new(
         XdpMode::Generic => (AttachedMode::Generic, false),
     };
     match create(program, pin, ifindex, first) {
-        Ok(()) => {
-            info!(interface, mode = first.name(), "attached");
-            Ok((first, None))
-        }
+        Ok(()) => Ok((first, None)),
         Err(CreateError::Attach(error)) if fallback && native_refused(&error) => {
             let reason = refusal(netlink, ifindex, &error, first);
             match create(program, pin, ifindex, AttachedMode::Generic) {
-                Ok(()) => {
-                    warn!(
-                        interface,
-                        reason, "attached in generic mode, which is slower: native mode is refused"
-                    );
-                    Ok((AttachedMode::Generic, Some(reason)))
-                }
+                Ok(()) => Ok((AttachedMode::Generic, Some(reason))),
                 Err(CreateError::Attach(error)) => Err(explain(&error, AttachedMode::Generic)),
                 Err(CreateError::Pin(error)) => Err(error),
             }

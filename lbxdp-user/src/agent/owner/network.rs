@@ -1,9 +1,10 @@
 //! The node's own network: devices in line, next hops known.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Owner;
 use super::problems::Part;
+use super::repetition::Advice;
 use crate::reconcile::{self, Hop, HopKey, Hops};
 use crate::vnet::{self, NextHop, Query, Unresolved};
 
@@ -13,20 +14,35 @@ const HOPS_AT_START: Duration = Duration::from_secs(2);
 const HOPS_AGAIN: Duration = Duration::from_millis(50);
 
 impl Owner {
-    pub(super) async fn settle_links(&mut self) {
+    pub(super) async fn settle_links(&mut self, now: SystemTime) {
         let desired = vnet::Desired::from_config(self.state.config());
         let problems = match self.network.observe(&desired).await {
             Ok(observed) => {
-                let plan = vnet::plan(&desired, &observed);
-                for command in &plan.commands {
+                let vnet::Plan { commands, problems } = vnet::plan(&desired, &observed);
+                let advice = self.repetition.advise(&commands, now);
+                if advice == Advice::PutOff {
+                    return;
+                }
+                for command in &commands {
                     tracing::debug!(?command, "changing the node's network");
                 }
-                let failures = self.network.apply(plan.commands).await;
-                let failures = failures.iter().map(ToString::to_string);
-                plan.problems
-                    .iter()
-                    .map(ToString::to_string)
-                    .chain(failures)
+                let first = commands.first().map(ToString::to_string);
+                let failures = self.network.apply(commands).await;
+                // Made without an error, and yet to be made again.
+                let undone = (advice == Advice::ExecuteAgain && failures.is_empty())
+                    .then_some(first)
+                    .flatten()
+                    .map(|first| {
+                        format!(
+                            "the node's network does not stay as it was made ({first}): another \
+                             program, such as systemd-networkd or NetworkManager, seems to change \
+                             it; tell it to leave lbxdp's devices, routes and rules alone"
+                        )
+                    });
+                let problems = problems.iter().map(ToString::to_string);
+                problems
+                    .chain(failures.iter().map(ToString::to_string))
+                    .chain(undone)
                     .collect()
             }
             Err(error) => vec![format!("the node's network cannot be looked at: {error:#}")],

@@ -54,10 +54,7 @@ impl Owner {
         // change of health could be written then.
         let mut next = self.state.clone();
         next.replace(loaded.config, now)?;
-        let content = self.dataplane.content();
-        let published = |slot| content.tables.get(&slot).map(|table| table.rows.as_slice());
-        let desired = next.desired(published, now);
-        self.dataplane.check(&desired)?;
+        self.fits(&mut next, now)?;
         self.state = next;
         Ok(true)
     }
