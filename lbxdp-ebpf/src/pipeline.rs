@@ -4,7 +4,8 @@
 //! belongs to, find the way, check everything that can be in the way. Then it is
 //! made ready ([`carry_out()`]): the head of the frame is moved, which may fail and
 //! then changes nothing; only after that is the frame written to. So a packet that
-//! is passed is untouched.
+//! is passed is untouched, but for an answer whose next hop has no known MAC address: that is
+//! translated, and the kernel's stack forwards it.
 
 #![forbid(unsafe_code)]
 
@@ -81,7 +82,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
     let subject = subject(frame, tables, &mut ip)?;
     match role(tables, &node, &subject)? {
         Role::Request(listener) => plan::request(tables, &node, &subject, &listener, ingress),
-        Role::Reply(reverse) => plan::reply(tables, &node, &subject, &reverse, ingress),
+        Role::Reply(reverse) => plan::reply(frame, tables, &node, &subject, &reverse, ingress),
     }
 }
 

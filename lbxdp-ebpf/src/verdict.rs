@@ -125,9 +125,8 @@ reasons! {
     UnknownPeer      Pass "unknown_peer"       "The tunnel packet comes from no configured peer.";
     TunnelOther      Pass "tunnel_other"       "The packet in the tunnel belongs to no connection that is balanced here.";
     TunnelOwn        Pass "tunnel_own"         "The packet in the tunnel is for the node itself.";
-    ReplyToNode      Pass "reply_to_node"      "The origin answers the node itself, not a client.";
+    ReplyToNode      Pass "reply_to_node"      "The origin answers the node itself, or an address to which the node has no route.";
     NotConfigured    Pass "not_configured"     "The agent has not configured the program yet.";
-    ReplyNoNeighbour Pass "reply_no_neighbour" "The next hop to the client has no known MAC address yet; the kernel is left to find it.";
     ReplyNoForwarding Pass "reply_no_forwarding" "IP forwarding is off on the interface, so the reply to the client is left to the kernel.";
     // Ours, but.
     NoTable          Drop "no_table"           "The listener's rows are missing.";
@@ -146,6 +145,7 @@ reasons! {
     ForwardNat       Forward "forward_nat"     "The packet is rewritten and sent to its origin.";
     ForwardNatTunnel Forward "forward_nat_tunnel" "The packet is rewritten and sent to its origin through the tunnel of its VNet.";
     // Sent back.
+    ReplyNoNeighbour Reply "reply_no_neighbour" "The origin's answer is rewritten and left to the kernel to send, since the next hop to the client has no known MAC address yet.";
     ReplyNat         Reply "reply_nat"         "The origin's answer is rewritten and sent to the client.";
     ReplyNatTunnel   Reply "reply_nat_tunnel"  "The origin's answer is taken out of its tunnel, rewritten and sent to the client.";
 }

@@ -158,6 +158,12 @@ impl Case {
         self
     }
 
+    /// It is changed all the same, and left to the kernel's stack.
+    fn left_to_the_kernel(mut self) -> Self {
+        self.expect.action = Action::Pass;
+        self
+    }
+
     fn of_listener(mut self, counter: u32) -> Self {
         self.expect.listener = Some(counter);
         self

@@ -5,12 +5,14 @@ use crate::abi::{
     TunnelIndex, VnetId,
 };
 use crate::encap;
+use crate::frame::Frame;
 use crate::hash::{self, FlowKey};
 use crate::nat::End;
 use crate::parse::Ip;
 use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
 use crate::verdict::{Action, Reason, Verdict};
+use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
 pub struct Plan<'t, T: Tables + 't> {
@@ -104,7 +106,8 @@ pub(super) fn request<'t, T: Tables>(
 
 /// Plans an origin's answer.
 #[inline(always)]
-pub(super) fn reply<'t, T: Tables>(
+pub(super) fn reply<'t, F: Frame, T: Tables>(
+    frame: &F,
     tables: &'t T,
     node: &Node,
     subject: &Subject<'_>,
@@ -115,22 +118,22 @@ pub(super) fn reply<'t, T: Tables>(
     if !ip.outline.version.is_of(&reverse.address) {
         return Err(Reason::FamilyMismatch);
     }
-    let (way, tunnel, hash, ifindex, link) = if reverse.vnet == VnetId::LOCAL {
+    let (way, tunnel, hash, action, link) = if reverse.vnet == VnetId::LOCAL {
         // Asked first: an answer to the node itself is the node's, whatever else is wrong with it.
-        let (ifindex, link) = link_to_client(tables, subject, reverse, ingress)?;
-        (Way::Link, None, 0, ifindex, link)
+        let (action, link) = link_to_client(frame, tables, subject, reverse, ingress)?;
+        (Way::Link, None, 0, action, link)
     } else {
         let key = RouteKey::new(reverse.vnet, ip.destination);
         let index = tables.tunnel_to(&key).ok_or(Reason::NoTunnelRoute)?;
         let path = tables.tunnel(index).ok_or(Reason::NoTunnelRoute)?;
         is_open(&path, ip)?;
-        let (ifindex, link) = (path.ifindex, link_of(&path));
+        let (action, link) = (action(path.ifindex, ingress), link_of(&path));
         let way = if encap::is_tunnel(&path) {
             Way::Tunnel(path)
         } else {
             Way::Link
         };
-        (way, Some(index), flow_hash(node, subject), ifindex, link)
+        (way, Some(index), flow_hash(node, subject), action, link)
     };
     has_hops_left(ip)?;
     Ok(Plan {
@@ -140,12 +143,15 @@ pub(super) fn reply<'t, T: Tables>(
             Some(End::Source),
             reverse.address,
             reverse.port,
-            true,
+            // The kernel takes the hop of what is left to it.
+            !matches!(action, Action::Pass),
             link,
         ),
         verdict: Verdict {
-            action: action(ifindex, ingress),
-            reason: if subject.tunnel.is_some() {
+            action,
+            reason: if matches!(action, Action::Pass) {
+                Reason::ReplyNoNeighbour
+            } else if subject.tunnel.is_some() {
                 Reason::ReplyNatTunnel
             } else {
                 Reason::ReplyNat
@@ -200,13 +206,16 @@ fn flow_hash(node: &Node, subject: &Subject<'_>) -> u32 {
     )
 }
 
+/// The way to a client by the node's own routes. Where only the neighbour is missing, that is the
+/// kernel's stack: it forwards the answer, translated, and finds the neighbour by that.
 #[inline(always)]
-fn link_to_client<T: Tables>(
+fn link_to_client<F: Frame, T: Tables>(
+    frame: &F,
     tables: &T,
     subject: &Subject<'_>,
     reverse: &Reverse,
     ingress: u32,
-) -> Result<(u32, Link), Reason> {
+) -> Result<(Action, Link), Reason> {
     let ip = subject.ip;
     let route = tables.route(&RouteQuery {
         ingress,
@@ -225,7 +234,7 @@ fn link_to_client<T: Tables>(
             source_mac,
             destination_mac,
         } => Ok((
-            ifindex,
+            action(ifindex, ingress),
             Link {
                 destination_mac,
                 source_mac,
@@ -233,11 +242,27 @@ fn link_to_client<T: Tables>(
             },
         )),
         Route::NotForwarded => Err(Reason::ReplyToNode),
-        Route::NoNeighbour => Err(Reason::ReplyNoNeighbour),
+        Route::NoNeighbour => Ok((Action::Pass, link_of_arrival(frame)?)),
         Route::ForwardingOff => Err(Reason::ReplyNoForwarding),
         Route::TooBig => Err(Reason::TooBig),
         Route::Unreachable => Err(Reason::NoReplyRoute),
     }
+}
+
+/// The link header as it came, down to one VLAN tag.
+#[inline(always)]
+fn link_of_arrival<F: Frame>(frame: &F) -> Result<Link, Reason> {
+    let ethernet: &Ethernet = frame.at(0).ok_or(Reason::Truncated)?;
+    let mut link = Link {
+        destination_mac: ethernet.destination,
+        source_mac: ethernet.source,
+        vlan: [0; 2],
+    };
+    if ethernet.ethertype == ETHERTYPE_DOT1Q {
+        let tagged: &Pair<Ethernet, Tag> = frame.at(0).ok_or(Reason::Truncated)?;
+        link.vlan = tagged.second.tci;
+    }
+    Ok(link)
 }
 
 #[inline(always)]

@@ -196,6 +196,9 @@ impl Desired {
                 scope: Scope::Device,
             });
         };
+        // What comes out of a tunnel is for this node alone. Anybody on the underlay may send to the
+        // device: the kernel must not carry it on, to another VNet or to the node's own network.
+        add("ipv4", "forwarding", Setting::Is(0));
         if device.families.v4 {
             // Two VNets may use the same addresses: the way back is not what `main` says.
             add("ipv4", "rp_filter", Setting::WeakestReversePath);
@@ -210,6 +213,7 @@ impl Desired {
             let off = u32::from(!device.families.v6);
             add("ipv6", "disable_ipv6", Setting::Is(off));
             if device.families.v6 {
+                add("ipv6", "forwarding", Setting::Is(0));
                 add("ipv6", "accept_ra", Setting::Is(0));
             }
         }

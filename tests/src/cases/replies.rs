@@ -171,6 +171,13 @@ fn routes() -> Vec<Case> {
             .tcp(VIP_PORT, CLIENT_PORT)
             .payload(b"200 OK")
     };
+    // The hop is the kernel's to take, so it is not taken here.
+    let for_the_kernel = |origin: &str, client: &str| {
+        from_hop()
+            .ip(vip_like(origin), client)
+            .tcp(VIP_PORT, CLIENT_PORT)
+            .payload(b"200 OK")
+    };
     let mut cases = Vec::new();
     for (origin, clients) in [
         (
@@ -215,11 +222,28 @@ fn routes() -> Vec<Case> {
             .ingress(ETH1)
             .sends(Reason::ReplyNat, via_eth1(origin, eth1)),
             given(
-                format!("The answer to {neighbour}, whose next hop has no MAC address yet, is the kernel's."),
+                format!("The answer to {neighbour}, whose next hop has no MAC address yet, is translated for the kernel to send."),
                 own(TCP, origin),
                 answer(origin, neighbour),
             )
-            .ends(Reason::ReplyNoNeighbour),
+            .sends(Reason::ReplyNoNeighbour, for_the_kernel(origin, neighbour))
+            .left_to_the_kernel(),
+            given(
+                format!("The answer to {neighbour} keeps its VLAN tag on the way to the kernel."),
+                own(TCP, origin),
+                from_hop()
+                    .vlan(5)
+                    .ip(origin, neighbour)
+                    .tcp(ORIGIN_PORT, CLIENT_PORT),
+            )
+            .sends(
+                Reason::ReplyNoNeighbour,
+                from_hop()
+                    .vlan(5)
+                    .ip(vip_like(origin), neighbour)
+                    .tcp(VIP_PORT, CLIENT_PORT),
+            )
+            .left_to_the_kernel(),
             given(
                 format!("The answer to {unreachable}, to which no route leads, goes nowhere."),
                 own(TCP, origin),
@@ -272,11 +296,13 @@ fn routes() -> Vec<Case> {
             )
             .ends(Reason::ReplyToNode),
             given(
-                format!("The answer to {neighbour} out of a tunnel stays in its tunnel packet."),
+                format!("The answer to {neighbour} out of a tunnel is taken out and translated for the kernel to send."),
                 behind(&tunnel, TCP, origin),
                 tunnelled(neighbour),
             )
-            .ends(Reason::ReplyNoNeighbour),
+            .sends(Reason::ReplyNoNeighbour, for_the_kernel(origin, neighbour))
+            .left_to_the_kernel()
+            .through(3),
         ]);
     }
     cases

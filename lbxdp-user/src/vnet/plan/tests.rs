@@ -137,6 +137,7 @@ fn a_device_is_made_before_it_is_used() {
         shown(&plan(&desired, &empty_kernel())),
         [
             "create device vx (vxlan to 192.0.2.2 for blue/one)",
+            "set net/ipv4/conf/vx/forwarding to 0",
             "set net/ipv4/conf/vx/rp_filter to 0",
             "set net/ipv4/conf/vx/arp_ignore to 1",
             "set net/ipv4/conf/vx/promote_secondaries to 1",
