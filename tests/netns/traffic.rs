@@ -74,3 +74,33 @@ fn both_sites_serve_over_one_link() -> Result<()> {
 fn both_sites_serve_over_two_links() -> Result<()> {
     both_sites("both_sites_serve_over_two_links", Shape::TwoLinks)
 }
+
+/// The first answer to a client whose next hop has no known MAC address is not lost: the kernel
+/// sends it, and learns the address by that.
+#[test]
+fn an_answer_finds_a_next_hop_that_nobody_has_spoken_to() -> Result<()> {
+    let test = "an_answer_finds_a_next_hop_that_nobody_has_spoken_to";
+    let blue = Lab::vip(10, 80);
+    let addition = [MONITORS, &Service::tcp("blue", "blue", blue).text()].concat();
+    let Some((lab, edge)) = healthy(test, Shape::TwoLinks, &addition)? else {
+        return Ok(());
+    };
+    let left_to_the_kernel = || -> Result<u64> {
+        let status = edge.status()?;
+        let reasons = status.0["reasons"].as_array().cloned();
+        Ok(reasons
+            .iter()
+            .flatten()
+            .filter(|reason| reason["label"] == "reply_no_neighbour")
+            .filter_map(|reason| reason["packets"].as_u64())
+            .sum())
+    };
+    let before = left_to_the_kernel()?;
+    lab.edge().ip("neigh flush dev uplink")?;
+    let answer = lab.block_on(lab.http().get(blue, "/"))?;
+    assert!(answer.origin.starts_with("blue/"), "{answer:?}");
+    assert!(left_to_the_kernel()? > before, "the neighbour was known");
+    let neighbours = lab.edge().ip_output("neigh show dev uplink")?;
+    assert!(neighbours.contains("lladdr"), "{neighbours}");
+    Ok(())
+}
