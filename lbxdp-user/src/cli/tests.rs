@@ -31,6 +31,17 @@ fn the_readme_shows_the_example_as_it_is() {
     assert!(README.contains(&format!("```toml\n{example}```")));
 }
 
+#[test]
+fn the_example_unit_starts_the_agent() {
+    let unit = include_str!("../../examples/lbxdp.service");
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .expect("the unit starts something");
+    let cli = Cli::try_parse_from(start.split_whitespace()).expect("the command parses");
+    assert!(matches!(cli.verb, super::Verb::Run(_)), "{start}");
+}
+
 /// The command behind a prompt, from the program's name on.
 fn command(line: &str) -> Option<&str> {
     let command = line
