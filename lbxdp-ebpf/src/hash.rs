@@ -81,9 +81,10 @@ fn product(key_a: u64, a: u32, key_b: u64, b: u32) -> u64 {
     a.wrapping_mul(b)
 }
 
-/// The finaliser of MurmurHash3 (`fmix64`): a bijection.
+/// The finaliser of MurmurHash3 (`fmix64`): a bijection in which every bit in moves every bit out.
 #[inline(always)]
-const fn mix(mut h: u64) -> u64 {
+#[must_use]
+pub const fn mix(mut h: u64) -> u64 {
     h ^= h >> 33;
     h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
     h ^= h >> 33;

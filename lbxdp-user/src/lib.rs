@@ -17,6 +17,8 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+#[forbid(unsafe_code)]
+pub mod fnv;
 pub mod health;
 pub mod log;
 #[forbid(unsafe_code)]

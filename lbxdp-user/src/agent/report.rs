@@ -8,7 +8,7 @@ use lbxdp_ebpf::abi::{self, EntityKind, OriginIndex, Row};
 use lbxdp_ebpf::verdict;
 
 use crate::api::{self, Cause, HealthState, Share, Traffic};
-use crate::config::model::{LoadBalancer, Pool, Tunnel, TunnelKind};
+use crate::config::model::{LoadBalancer, Pool, Tunnel};
 use crate::dataplane::Counters;
 use crate::health::{Health, ProbeKey};
 use crate::reconcile::{self, TableName};
@@ -220,7 +220,7 @@ impl Report<'_> {
             .and_then(|slot| self.counters.tunnels.get(&slot));
         api::Tunnel {
             name: name.to_owned(),
-            kind: kind_name(tunnel.kind).to_owned(),
+            kind: tunnel.kind.name().to_owned(),
             device: tunnel.device.clone(),
             local: tunnel.local,
             remote: tunnel.remote,
@@ -303,16 +303,6 @@ fn serving(balancer: &LoadBalancer, plan: Option<&TablePlan>) -> String {
         sentence.to_owned()
     } else {
         format!("{} ({sentence})", plan.serving.join(", "))
-    }
-}
-
-const fn kind_name(kind: TunnelKind) -> &'static str {
-    match kind {
-        TunnelKind::Vxlan { .. } => "vxlan",
-        TunnelKind::Geneve { .. } => "geneve",
-        TunnelKind::Gre { .. } => "gre",
-        TunnelKind::IpIp => "ipip",
-        TunnelKind::Gue { .. } => "gue",
     }
 }
 

@@ -27,7 +27,10 @@ pub struct Args {
 /// When it cannot start.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     log::init(args.log_format);
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // The owner of the state computes and writes maps on this thread; probes, which measure time,
+    // run on others and are not held up by it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
         .enable_all()
         .build()
         .context("starting the runtime")?;

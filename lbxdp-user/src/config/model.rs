@@ -163,6 +163,20 @@ pub enum TunnelKind {
     },
 }
 
+impl TunnelKind {
+    /// The name, as it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vxlan { .. } => "vxlan",
+            Self::Geneve { .. } => "geneve",
+            Self::Gre { .. } => "gre",
+            Self::IpIp => "ipip",
+            Self::Gue { .. } => "gue",
+        }
+    }
+}
+
 /// ICMP echo to the tunnel's far address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TunnelCheck {

@@ -93,7 +93,23 @@ impl MapWriter {
                     report.published += 1;
                     report.writes += 1;
                 }
-                _ => report.writes += 1,
+                Write::Node(_)
+                | Write::SetEntity(..)
+                | Write::RemoveEntity(_)
+                | Write::Ports(..)
+                | Write::SetTunnel(..)
+                | Write::ClearTunnel(_)
+                | Write::SetOrigin(..)
+                | Write::ClearOrigin(_)
+                | Write::SetPeer(..)
+                | Write::RemovePeer(_)
+                | Write::SetRoute(..)
+                | Write::RemoveRoute(_)
+                | Write::ClearTable(_)
+                | Write::SetReverse(..)
+                | Write::RemoveReverse(_)
+                | Write::SetListener(..)
+                | Write::RemoveListener(_) => report.writes += 1,
             }
             self.content.apply(&write);
         }

@@ -140,7 +140,22 @@ impl fmt::Display for Failure {
                     io::Error::from_raw_os_error(*errno)
                 )
             }
-            _ => f.write_str(self.sentence()),
+            Self::ConnectionRefused
+            | Self::ConnectionReset
+            | Self::TcpTimeout
+            | Self::HttpTimeout
+            | Self::IcmpTimeout
+            | Self::NoRoute
+            | Self::NetworkUnreachable
+            | Self::DeviceMissing
+            | Self::DeviceDown
+            | Self::SourceMissing
+            | Self::Permission
+            | Self::Exhausted
+            | Self::BodyMismatch
+            | Self::InvalidResponse
+            | Self::InvalidRequest
+            | Self::Overdue => f.write_str(self.sentence()),
         }
     }
 }

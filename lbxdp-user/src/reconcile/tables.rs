@@ -6,6 +6,7 @@ use lbxdp_ebpf::abi::Entity;
 
 use super::enabled_balancers;
 use crate::config::model::Config;
+use crate::fnv;
 use crate::steering::{Policy, TableSpec};
 
 /// The name of a table: its steering, pools, fallback and number of rows.
@@ -38,9 +39,7 @@ impl TableName {
             return Self(name);
         }
         // Too many pools to name: the start, and a digest of all.
-        let digest = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let digest = fnv::digest_64(name.bytes());
         let start: String = name.chars().take(Entity::NAME_SPACE - 20).collect();
         Self(format!("{start}~{digest:016x}"))
     }

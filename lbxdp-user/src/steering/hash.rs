@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+pub(super) use lbxdp_ebpf::hash::mix;
+
 use crate::config::model::HashKey;
+use crate::fnv;
 
 /// What arranges the tables, made from the configured hash key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,12 +38,9 @@ impl Seed {
         mix(self.0 ^ u64::from(row).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// FNV-1a from a secret start, then mixed. The standard library's hashers may change with
-    /// the compiler; nodes must agree across versions.
+    /// FNV-1a from a secret start, then mixed.
     fn bytes(self, bytes: impl Iterator<Item = u8>) -> u64 {
-        mix(bytes.fold(self.0, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        }))
+        mix(fnv::digest_64_from(self.0, bytes))
     }
 }
 
@@ -48,15 +48,6 @@ impl fmt::Debug for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Seed(…)")
     }
-}
-
-/// The finaliser of MurmurHash3 (`fmix64`): a bijection in which every bit in moves every bit out.
-pub(super) const fn mix(mut h: u64) -> u64 {
-    h ^= h >> 33;
-    h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    h ^= h >> 33;
-    h = h.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    h ^ (h >> 33)
 }
 
 #[cfg(test)]

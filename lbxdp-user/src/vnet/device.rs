@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use lbxdp_ebpf::abi::VnetId;
 
 use crate::config::model::{Tunnel, TunnelKind};
+use crate::fnv;
 
 /// Device group of every device that the agent made. The kernel sets it as it creates the
 /// device, so there is no moment in which one of ours looks like somebody else's.
@@ -138,7 +139,7 @@ impl Device {
             return None;
         }
         let [_, _, _, a, b, c, d, e] =
-            fnv1a_64(format!("{}@{}", self.owner, self.local).as_bytes()).to_be_bytes();
+            fnv::digest_64(format!("{}@{}", self.owner, self.local).bytes()).to_be_bytes();
         Some([0x02, a, b, c, d, e])
     }
 
@@ -185,7 +186,7 @@ impl Device {
         if text.len() <= ALIAS_LIMIT {
             return text;
         }
-        let digest = fnv1a_64(text.as_bytes());
+        let digest = fnv::digest_64(text.bytes());
         let end = (0..=ALIAS_LIMIT - 18)
             .rev()
             .find(|&end| text.is_char_boundary(end))
@@ -263,13 +264,6 @@ impl fmt::Display for GuePort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} port {}", self.local, self.port)
     }
-}
-
-/// FNV-1a, 64 bits.
-fn fnv1a_64(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use etherparse::{
 };
 use lbxdp_ebpf::abi::Encapsulation;
 
+use crate::cli::map::entry;
+
 /// The headers of a frame, outermost first, a line each.
 ///
 /// `tunnel` says what UDP carries: a port alone does not.
@@ -40,8 +42,8 @@ fn packet(
     if let Some(LinkSlice::Ethernet2(ethernet)) = &sliced.link {
         layers.push(format!(
             "Ethernet  {} > {}, {}",
-            mac(ethernet.source()),
-            mac(ethernet.destination()),
+            entry::mac(ethernet.source()),
+            entry::mac(ethernet.destination()),
             ethertype(ethernet.ether_type())
         ));
     }
@@ -266,8 +268,4 @@ fn protocol(number: IpNumber) -> String {
         IpNumber::GRE => "GRE".to_owned(),
         IpNumber(other) => other.to_string(),
     }
-}
-
-fn mac([a, b, c, d, e, f]: [u8; 6]) -> String {
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }

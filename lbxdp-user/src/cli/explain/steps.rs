@@ -205,7 +205,34 @@ pub(super) fn hints(
                 .to_owned(),
         ),
         Reason::NotConfigured => hints.push("Run the agent: lbxdp run --config FILE.".to_owned()),
-        _ => {}
+        Reason::TooBig => hints.push(
+            "Lower the MSS or MTU of the origins, or raise the MTU of the underlay: the tunnel's \
+             is in `lbxdp status --json`."
+                .to_owned(),
+        ),
+        Reason::NotIp
+        | Reason::TooManyTags
+        | Reason::Truncated
+        | Reason::Malformed
+        | Reason::TooManyHeaders
+        | Reason::Fragment
+        | Reason::OtherProtocol
+        | Reason::UnknownPeer
+        | Reason::TunnelOwn
+        | Reason::ReplyToNode
+        | Reason::ReplyNoNeighbour
+        | Reason::OriginMissing
+        | Reason::FamilyMismatch
+        | Reason::TtlExpired
+        | Reason::NoHeadroom
+        | Reason::NoReplyRoute
+        | Reason::NoTunnelRoute
+        | Reason::ForwardDsr
+        | Reason::ForwardDsrL2
+        | Reason::ForwardNat
+        | Reason::ForwardNatTunnel
+        | Reason::ReplyNat
+        | Reason::ReplyNatTunnel => {}
     }
     hints
 }

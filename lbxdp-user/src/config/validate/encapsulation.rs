@@ -131,17 +131,6 @@ pub(super) fn forbid_all(numbers: &Numbers<'_>, kind: &str, report: &mut Report<
     );
 }
 
-/// The name of a tunnel's kind, as it is written.
-pub(super) const fn kind_name(kind: TunnelKind) -> &'static str {
-    match kind {
-        TunnelKind::Vxlan { .. } => "vxlan",
-        TunnelKind::Geneve { .. } => "geneve",
-        TunnelKind::Gre { .. } => "gre",
-        TunnelKind::IpIp => "ipip",
-        TunnelKind::Gue { .. } => "gue",
-    }
-}
-
 /// The UDP port that a kind receives at.
 pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
     match kind {

@@ -11,12 +11,12 @@ use ipnet::IpNet;
 use self::health::health_check;
 use self::inside::{addresses_and_peers, check_gateways, routes};
 use super::address::{alike, check_usable, family};
-use super::encapsulation::{Numbers, carries_ethernet, kind_name, overhead, tunnel_kind};
+use super::encapsulation::{Numbers, carries_ethernet, overhead, tunnel_kind};
 use super::name;
-use super::vnet::fnv1a;
 use crate::config::file::{self, Field};
 use crate::config::model::{Node, Tunnel};
 use crate::config::report::Report;
+use crate::fnv;
 
 /// What a path is taken to carry when `mtu` is not configured.
 const PATH_MTU: u16 = 1500;
@@ -126,7 +126,7 @@ fn tunnel(
     let (kind, remote, local) = (kind?, remote?, local?);
     let routes = routes(written, &addresses, &peers, alone, report);
     if carries_ethernet(kind) {
-        check_gateways(written, kind_name(kind), &routes, &peers, report);
+        check_gateways(written, kind.name(), &routes, &peers, report);
     }
     Some(Tunnel {
         device,
@@ -226,6 +226,6 @@ fn default_device(vnet: &str, name: &str) -> String {
         return format!("lbx-{name}");
     }
     let short: String = name.chars().take(6).collect();
-    let hash = fnv1a(format!("{vnet}/{name}").as_bytes());
+    let hash = fnv::digest_32(format!("{vnet}/{name}").bytes());
     format!("lbx-{short}-{:04x}", (hash >> 16) ^ (hash & 0xffff))
 }

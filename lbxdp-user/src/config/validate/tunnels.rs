@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::encapsulation::{kind_name, udp_port};
+use super::encapsulation::udp_port;
 use crate::config::model::{Config, Tunnel, TunnelKind};
 use crate::config::report::Report;
 
@@ -69,7 +69,7 @@ fn check_pair(a: &Named<'_>, b: &Named<'_>, report: &mut Report<'_>) {
 /// What a packet shows on arrival must tell which tunnel it came through.
 fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_>) {
     let (first, second) = (a.tunnel, b.tunnel);
-    let kind = kind_name(first.kind);
+    let kind = first.kind.name();
     let ends = first.local == second.local && first.remote == second.remote;
     if ends && first.kind == second.kind {
         report.error(
@@ -87,11 +87,11 @@ fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_
     if let (Some(port), true) = (
         udp_port(first.kind),
         udp_port(first.kind) == udp_port(second.kind),
-    ) && kind != kind_name(second.kind)
+    ) && kind != second.kind.name()
     {
         report.error(
             b.path("port"),
-            format!("{titles} are of kinds {kind} and {}, but have the same UDP port {port}: it must tell the kind", kind_name(second.kind)),
+            format!("{titles} are of kinds {kind} and {}, but have the same UDP port {port}: it must tell the kind", second.kind.name()),
             "give one of them another `port`",
         );
     }

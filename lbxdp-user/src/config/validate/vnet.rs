@@ -8,6 +8,7 @@ use super::{name, tunnel};
 use crate::config::file;
 use crate::config::model::{Node, Vnet};
 use crate::config::report::Report;
+use crate::fnv;
 
 /// The first number of those that are made from names.
 const DERIVED: u32 = 0x6c00_0000;
@@ -46,14 +47,7 @@ pub(super) fn vnets(
 /// The number that is made from a VNet's name: the low 24 bits of its FNV-1a hash, in a range
 /// where nobody else has routing tables.
 pub(super) fn derived_id(name: &str) -> VnetId {
-    VnetId(DERIVED | (fnv1a(name.as_bytes()) & 0x00ff_ffff))
-}
-
-/// FNV-1a with 32 bits (draft-eastlake-fnv).
-pub(super) fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    VnetId(DERIVED | (fnv::digest_32(name.bytes()) & 0x00ff_ffff))
 }
 
 fn id(name: &str, vnet: &file::Vnet, report: &mut Report<'_>) -> VnetId {
