@@ -5,6 +5,7 @@
 //! probes and maps in line with what it then knows. Every step compares before
 //! it acts, so it may run at any time; a restart is simply the first time.
 
+mod descriptors;
 mod events;
 mod owner;
 mod report;
@@ -46,6 +47,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }
+    descriptors::raise_limit();
     let (events, mut inbox) = mpsc::channel(QUEUE);
     // The socket first: it tells of an agent that already runs.
     let (requests, inbound) = mpsc::channel(16);

@@ -11,7 +11,7 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::report::{Report, health_name, timestamp};
-use super::{Event, Options};
+use super::{Event, Options, descriptors};
 use crate::api::{self, Request, Response};
 use crate::config::model::Config;
 use crate::dataplane::{AttachReport, Attachment, Dataplane, LoadOptions, PlanError};
@@ -111,7 +111,7 @@ impl Owner {
         // Before anything is made: what does not fit will not run.
         owner.fits(&mut owner.state.clone(), now)?;
         owner.settle_links(now).await;
-        owner.probers.reconcile(owner.state.probes());
+        owner.settle_probes();
         owner.await_hops().await;
         owner.settle(now).await;
         let fatal = fatal(&owner.problems, &owner.attachments);
@@ -154,7 +154,7 @@ impl Owner {
                 self.due.hops = true;
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
-                self.probers.reconcile(self.state.probes());
+                self.settle_probes();
             }
             Event::RowsDue => self.due.maps = true,
             Event::Stop(_) => {}
@@ -190,6 +190,13 @@ impl Owner {
         {
             tracing::debug!(%error, "the heartbeat was not written");
         }
+    }
+
+    pub(super) fn settle_probes(&mut self) {
+        self.probers.reconcile(self.state.probes());
+        let shortage = descriptors::shortage(self.probers.tasks());
+        self.problems
+            .set(Part::Probes, shortage.into_iter().collect());
     }
 
     fn probed(&mut self, event: &ProbeEvent, now: SystemTime) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Part {
     Links,
+    Probes,
     Maps,
     Attachment,
 }

@@ -12,7 +12,7 @@ impl Owner {
             Ok(true) => {
                 self.reload_error = None;
                 self.due = Due::all();
-                self.probers.reconcile(self.state.probes());
+                self.settle_probes();
                 tracing::info!(
                     generation = self.state.generation(),
                     "the configuration is in force"
