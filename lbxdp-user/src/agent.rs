@@ -41,9 +41,7 @@ const QUEUE: usize = 4096;
 /// # Errors
 /// When it cannot start: the configuration is not valid, another agent runs, or the kernel refuses.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
-    let loaded = config::load(&options.config)
-        .map_err(|invalid| anyhow::anyhow!("{invalid}"))
-        .with_context(|| format!("configuration {}", options.config.display()))?;
+    let loaded = config::load(&options.config).map_err(|invalid| anyhow::anyhow!("{invalid}"))?;
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }

@@ -22,7 +22,6 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "lbxdp",
     version,
-    about,
     propagate_version = true,
     max_term_width = 100
 )]

@@ -46,11 +46,10 @@ impl Server {
         // user connect.
         let unfinished = path.with_extension(format!("{}.new", std::process::id()));
         let _ = std::fs::remove_file(&unfinished);
-        let listener = UnixListener::bind(&unfinished)
-            .with_context(|| format!("making the control socket {}", path.display()))?;
+        let listener = UnixListener::bind(&unfinished).map_err(|error| refused(path, &error))?;
         std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))
             .and_then(|()| std::fs::rename(&unfinished, path))
-            .with_context(|| format!("making the control socket {}", path.display()))?;
+            .map_err(|error| refused(path, &error))?;
         let task = tokio::spawn(async move {
             loop {
                 match listener.accept().await {
@@ -76,6 +75,18 @@ impl Drop for Server {
         self.task.abort();
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+fn refused(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let hint = if error.kind() == ErrorKind::PermissionDenied {
+        ": the agent needs root, or in `node.socket` a folder that it may write to"
+    } else {
+        ""
+    };
+    anyhow::anyhow!(
+        "making the control socket {}: {error}{hint}",
+        path.display()
+    )
 }
 
 /// Removes a socket that nobody listens at any more.

@@ -54,11 +54,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let commands = plan.commands.len();
         anyhow::Ok((commands, network.apply(plan.commands).await))
     })?;
-    writeln!(
-        out,
-        "removed {} devices, routes and rules of virtual networks",
-        commands - failures.len()
-    )?;
+    if commands > 0 {
+        writeln!(
+            out,
+            "removed {} devices, routes and rules of virtual networks",
+            commands - failures.len()
+        )?;
+    }
     if detached.interfaces.is_empty() && detached.maps.is_empty() && commands == 0 {
         writeln!(out, "nothing of lbxdp is left on this node")?;
     }
