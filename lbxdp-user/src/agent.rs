@@ -13,7 +13,6 @@ mod report;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use tokio::sync::mpsc;
 
 use crate::api::Server;
