@@ -1,5 +1,6 @@
 //! The owner of the state, and of everything that is brought in line with it.
 
+mod attachment;
 mod network;
 mod problems;
 mod reload;
@@ -14,7 +15,7 @@ use super::report::{Report, health_name, timestamp};
 use super::{Event, Options, descriptors};
 use crate::api::{self, Request, Response};
 use crate::config::model::Config;
-use crate::dataplane::{AttachReport, Attachment, Dataplane, LoadOptions, PlanError};
+use crate::dataplane::{Attachment, Dataplane, LoadOptions, PlanError};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
 use crate::state::State;
 use crate::vnet::{Network, NetworkEvent};
@@ -259,48 +260,6 @@ impl Owner {
         self.dataplane.check(&state.desired(published, now))
     }
 
-    fn settle_attachment(&mut self) {
-        let node = &self.state.config().node;
-        let problems = match self.dataplane.attach(&node.interfaces, node.xdp_mode) {
-            Ok(AttachReport {
-                mut attached,
-                detached: _,
-                failed,
-            }) => {
-                keep_reasons(&mut attached, &self.attachments);
-                self.log_attachments(&attached);
-                self.attachments = attached;
-                failed
-                    .iter()
-                    .map(|(interface, error)| {
-                        format!("the program is not attached to {interface}: {error:#}")
-                    })
-                    .collect()
-            }
-            Err(error) => vec![format!("the program is not attached: {error:#}")],
-        };
-        self.problems.set(Part::Attachment, problems);
-    }
-
-    fn log_attachments(&self, attached: &[Attachment]) {
-        for attachment in attached {
-            if self.attachments.contains(attachment) {
-                continue;
-            }
-            let interface = &attachment.interface;
-            let mode = attachment.mode.name();
-            match &attachment.fallback {
-                None => tracing::info!(interface, mode, "the program is attached"),
-                Some(why) => tracing::warn!(
-                    interface,
-                    mode,
-                    why,
-                    "the program is attached in the slower generic mode"
-                ),
-            }
-        }
-    }
-
     fn answer(&self, request: &Request) -> Response {
         match request {
             Request::Status => match self.status() {
@@ -330,22 +289,6 @@ impl Owner {
         };
         Ok(report.status())
     }
-
-    fn interfaces(&self) -> Vec<api::Interface> {
-        let configured = &self.state.config().node.interfaces;
-        configured
-            .iter()
-            .map(|name| {
-                let attachment = self.attachments.iter().find(|at| at.interface == *name);
-                api::Interface {
-                    name: name.clone(),
-                    mode: attachment
-                        .map_or("detached", |at| at.mode.name())
-                        .to_owned(),
-                }
-            })
-            .collect()
-    }
 }
 
 /// Problems with which the agent must not start: maps that are not in line, or no interface at
@@ -359,33 +302,10 @@ fn fatal(problems: &Problems, attachments: &[Attachment]) -> Vec<String> {
     fatal
 }
 
-/// Why the driver has refused is known only to the call that has tried it.
-fn keep_reasons(attached: &mut [Attachment], known: &[Attachment]) {
-    for attachment in attached {
-        let same = known.iter().find(|known| {
-            (&known.interface, known.ifindex, known.mode)
-                == (&attachment.interface, attachment.ifindex, attachment.mode)
-        });
-        if let Some(known) = same {
-            attachment.fallback.clone_from(&known.fallback);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::AttachedMode;
-
-    fn attachment(ifindex: u32, fallback: &str) -> Attachment {
-        Attachment {
-            interface: "eth0".to_owned(),
-            ifindex,
-            mode: AttachedMode::Generic,
-            fallback: Some(fallback.to_owned()),
-            program_id: 1,
-        }
-    }
+    use attachment::tests::attachment;
 
     #[test]
     fn one_interface_that_is_missing_does_not_keep_the_agent_from_the_others() {
@@ -395,16 +315,5 @@ mod tests {
         assert_eq!(fatal(&problems, &[]), ["there is no eth1"]);
         problems.set(Part::Maps, vec!["full".to_owned()]);
         assert_eq!(fatal(&problems, &[attachment(2, "")]), ["full"]);
-    }
-
-    #[test]
-    fn the_driver_s_own_reason_stays_as_long_as_the_attachment() {
-        let known = [attachment(2, "no native XDP")];
-        let mut again = [attachment(2, "it was so before")];
-        keep_reasons(&mut again, &known);
-        assert_eq!(again, known);
-        let mut new_device = [attachment(3, "it was so before")];
-        keep_reasons(&mut new_device, &known);
-        assert_eq!(new_device, [attachment(3, "it was so before")]);
     }
 }

@@ -1,0 +1,106 @@
+//! The program on the node's interfaces.
+
+use super::Owner;
+use super::problems::Part;
+use crate::api;
+use crate::dataplane::{AttachReport, Attachment};
+
+impl Owner {
+    pub(super) fn settle_attachment(&mut self) {
+        let node = &self.state.config().node;
+        let problems = match self.dataplane.attach(&node.interfaces, node.xdp_mode) {
+            Ok(AttachReport {
+                mut attached,
+                detached: _,
+                failed,
+            }) => {
+                keep_reasons(&mut attached, &self.attachments);
+                self.log_attachments(&attached);
+                self.attachments = attached;
+                failed
+                    .iter()
+                    .map(|(interface, error)| {
+                        format!("the program is not attached to {interface}: {error:#}")
+                    })
+                    .collect()
+            }
+            Err(error) => vec![format!("the program is not attached: {error:#}")],
+        };
+        self.problems.set(Part::Attachment, problems);
+    }
+
+    fn log_attachments(&self, attached: &[Attachment]) {
+        for attachment in attached {
+            if self.attachments.contains(attachment) {
+                continue;
+            }
+            let interface = &attachment.interface;
+            let mode = attachment.mode.name();
+            match &attachment.fallback {
+                None => tracing::info!(interface, mode, "the program is attached"),
+                Some(why) => tracing::warn!(
+                    interface,
+                    mode,
+                    why,
+                    "the program is attached in the slower generic mode"
+                ),
+            }
+        }
+    }
+
+    pub(super) fn interfaces(&self) -> Vec<api::Interface> {
+        let configured = &self.state.config().node.interfaces;
+        configured
+            .iter()
+            .map(|name| {
+                let attachment = self.attachments.iter().find(|at| at.interface == *name);
+                api::Interface {
+                    name: name.clone(),
+                    mode: attachment
+                        .map_or("detached", |at| at.mode.name())
+                        .to_owned(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Why the driver has refused is known only to the call that has tried it.
+fn keep_reasons(attached: &mut [Attachment], known: &[Attachment]) {
+    for attachment in attached {
+        let same = known.iter().find(|known| {
+            (&known.interface, known.ifindex, known.mode)
+                == (&attachment.interface, attachment.ifindex, attachment.mode)
+        });
+        if let Some(known) = same {
+            attachment.fallback.clone_from(&known.fallback);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::dataplane::AttachedMode;
+
+    pub(in crate::agent::owner) fn attachment(ifindex: u32, fallback: &str) -> Attachment {
+        Attachment {
+            interface: "eth0".to_owned(),
+            ifindex,
+            mode: AttachedMode::Generic,
+            fallback: Some(fallback.to_owned()),
+            program_id: 1,
+        }
+    }
+
+    #[test]
+    fn the_driver_s_own_reason_stays_as_long_as_the_attachment() {
+        let known = [attachment(2, "no native XDP")];
+        let mut again = [attachment(2, "it was so before")];
+        keep_reasons(&mut again, &known);
+        assert_eq!(again, known);
+        let mut new_device = [attachment(3, "it was so before")];
+        keep_reasons(&mut new_device, &known);
+        assert_eq!(new_device, [attachment(3, "it was so before")]);
+    }
+}
