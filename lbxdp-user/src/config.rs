@@ -2,7 +2,7 @@
 //! means ([`model`]).
 //!
 //! [`load`] reads a file, [`parse`] a text. Either all of it holds, and there is a
-//! [`Config`](model::Config), perhaps with warnings; or there is an [`Invalid`] with every error
+//! [`Config`], perhaps with warnings; or there is an [`Invalid`] with every error
 //! that was found, each with the path of its key, its line, and what to do. The reference of all
 //! keys, [`reference()`], is made from the very declarations that read them.
 

@@ -2,7 +2,7 @@
 //!
 //! [`Dataplane`] is for the agent, the only one who writes; [`LiveMaps`] and [`LiveTables`] read
 //! the same pinned maps, with the agent alive or dead. What to write, and in which order, is
-//! decided by [`plan`], which touches nothing.
+//! decided by [`plan()`], which touches nothing.
 
 mod attach;
 mod bpffs;

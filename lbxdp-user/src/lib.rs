@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! config     the file: what was written, what it means
+//! slots      who has which slot of the maps                           (pure)
 //! state      what is known: configuration, slots, health, next hops   (pure)
 //! steering   configuration and health -> rows                         (pure)
 //! reconcile  state -> what the maps are to hold                       (pure)

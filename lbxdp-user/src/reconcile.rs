@@ -1,12 +1,14 @@
 //! From configuration, health and next hops to the content of the maps: pure.
 
+mod entities;
 mod paths;
 mod tables;
 
+pub use entities::entities;
 pub use paths::{Hop, HopKey, Hops, hop_keys, origin_hop_problem, tunnel_hop_problem};
 pub use tables::{TableName, table_names, table_specs};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
@@ -298,46 +300,4 @@ fn add_reverse(
                 });
         }
     }
-}
-
-/// Names of everything that has a slot, with health where there is one.
-#[must_use]
-pub fn entities(
-    config: &Config,
-    slots: &Slots,
-    health: &BTreeMap<(EntityKind, String), (u8, u64)>,
-) -> BTreeMap<abi::EntityKey, abi::Entity> {
-    let vnets = config
-        .vnets
-        .iter()
-        .map(|(name, vnet)| (EntityKind::Vnet, name.clone(), vnet.id.0));
-    let slotted = [
-        EntityKind::Tunnel,
-        EntityKind::Origin,
-        EntityKind::Listener,
-        EntityKind::Table,
-    ]
-    .into_iter()
-    .flat_map(|kind| {
-        slots
-            .of(kind)
-            .map(move |(name, slot)| (kind, name.to_owned(), slot))
-    });
-    vnets
-        .chain(slotted)
-        .filter_map(|(kind, name, index)| {
-            let mut entity = abi::Entity::named(&name)?;
-            if let Some((state, since)) = health.get(&(kind, name)) {
-                entity.health = *state;
-                entity.since_unix_ns = *since;
-            }
-            Some((
-                abi::EntityKey {
-                    kind: kind as u32,
-                    index,
-                },
-                entity,
-            ))
-        })
-        .collect()
 }

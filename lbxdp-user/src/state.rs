@@ -1,5 +1,7 @@
 //! What the agent knows: configuration, slots, health, next hops. Pure: no IO, no clock.
 
+mod first_rows;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
@@ -11,9 +13,7 @@ use crate::health::{Failure, Flip, Health, ProbeKey, ProbeSpec, Tracker, desired
 use crate::reconcile::{self, Hops, TableName};
 use crate::slots::{OutOfSlots, Slots};
 use crate::steering::{self, Bases, Seed, TablePlan, World};
-
-/// Longest time that the first rows of a table wait for the first results of its origins.
-const FIRST_RESULTS: Duration = Duration::from_secs(1);
+use first_rows::FirstRows;
 
 /// What the agent knows.
 #[derive(Clone, Debug)]
@@ -27,8 +27,7 @@ pub struct State {
     hops: Hops,
     bases: Bases,
     plans: BTreeMap<TableName, TablePlan>,
-    /// Until when the first rows of each table may wait, by the time that it came to be configured.
-    first_rows_by: BTreeMap<TableName, SystemTime>,
+    first_rows: FirstRows,
     /// The end of the longest of the waits that the last [`State::desired`] has decided on.
     held_until: Option<SystemTime>,
 }
@@ -67,7 +66,7 @@ impl State {
             hops: Hops::new(),
             bases: Bases::default(),
             plans: BTreeMap::new(),
-            first_rows_by: BTreeMap::new(),
+            first_rows: FirstRows::default(),
             held_until: None,
         };
         state.track(now);
@@ -247,11 +246,7 @@ impl State {
         now: SystemTime,
     ) -> Option<SystemTime> {
         let in_force = published.is_some_and(|rows| rows.iter().any(|row| *row != Row::VACANT));
-        let by = *self.first_rows_by.get(name)?;
-        // A clock that was set back must not make the wait longer.
-        let waits = by
-            .duration_since(now)
-            .is_ok_and(|rest| !rest.is_zero() && rest <= FIRST_RESULTS);
+        let end = self.first_rows.wait(name, now)?;
         let awaited = |pool: &String| {
             let origins = self.config.pools.get(pool).map(|pool| &pool.origins);
             origins.into_iter().flat_map(BTreeMap::keys).any(|origin| {
@@ -259,7 +254,7 @@ impl State {
                     .is_some_and(|tracker| tracker.health() == Health::Unknown)
             })
         };
-        (!in_force && waits && plan.states.keys().any(awaited)).then_some(by)
+        (!in_force && plan.states.keys().any(awaited)).then_some(end)
     }
 
     fn health(&self, key: &ProbeKey) -> Health {
@@ -270,14 +265,8 @@ impl State {
 
     /// Keeps trackers for exactly what is probed, and the ages of exactly the tables there are.
     fn track(&mut self, now: SystemTime) {
-        let known = std::mem::take(&mut self.first_rows_by);
-        self.first_rows_by = reconcile::table_specs(&self.config)
-            .into_keys()
-            .map(|name| {
-                let by = known.get(&name).copied();
-                (name, by.unwrap_or(now + FIRST_RESULTS))
-            })
-            .collect();
+        let tables = reconcile::table_specs(&self.config).into_keys();
+        self.first_rows.track(tables, now);
         let probes = self.probes();
         let wanted: BTreeSet<&ProbeKey> = probes.keys().collect();
         self.trackers.retain(|key, _| wanted.contains(key));

@@ -6,7 +6,7 @@
 //! table of its VNet, through the rule `oif DEVICE lookup TABLE`; `main` knows nothing of it, so
 //! that two VNets may use the same addresses.
 //!
-//! [`Desired::from_config`] says what is to be, [`Network::observe`] what is, [`plan`] makes of
+//! [`Desired::from_config`] says what is to be, [`Network::observe`] what is, [`plan()`] makes of
 //! both the commands that [`Network::apply`] executes. Devices carry a group and an alias,
 //! routes, rules and addresses a protocol number: that is what the agent made, and it touches
 //! nothing else.

@@ -12,7 +12,7 @@ use super::{Request, Response};
 
 /// Longest request, in bytes.
 const LONGEST: u64 = 64 * 1024;
-/// Longest time that a client may take to ask.
+/// Longest time that a client may take to ask, and then to read the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request, and where its answer goes.
@@ -54,7 +54,7 @@ impl Server {
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => {
-                        tokio::spawn(serve(stream, inbox.clone()));
+                        tokio::spawn(serve(stream, inbox.clone(), PATIENCE));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "accepting a control connection failed");
@@ -106,11 +106,11 @@ fn clear_stale(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(stream: UnixStream, inbox: mpsc::Sender<Inbound>) {
+async fn serve(stream: UnixStream, inbox: mpsc::Sender<Inbound>, patience: Duration) {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(reader.take(LONGEST));
-    let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await else {
+    let Ok(Ok(_)) = tokio::time::timeout(patience, reader.read_line(&mut line)).await else {
         return;
     };
     let response = match serde_json::from_str::<Request>(&line) {
@@ -119,8 +119,8 @@ async fn serve(stream: UnixStream, inbox: mpsc::Sender<Inbound>) {
     };
     if let Ok(mut text) = serde_json::to_string(&response) {
         text.push('\n');
-        // A client that has gone away needs no answer.
-        let _ = writer.write_all(text.as_bytes()).await;
+        // A client that has gone away, or does not read, needs no answer.
+        let _ = tokio::time::timeout(patience, writer.write_all(text.as_bytes())).await;
     }
 }
 
@@ -132,4 +132,31 @@ async fn answer(request: Request, inbox: &mpsc::Sender<Inbound>) -> Response {
     answer
         .await
         .unwrap_or_else(|_| Response::Error("the agent is stopping".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn a_client_that_does_not_ask_or_does_not_read_is_not_waited_for() {
+        let (inbox, mut inbound) = mpsc::channel::<Inbound>(1);
+        tokio::spawn(async move {
+            while let Some(Inbound { request: _, reply }) = inbound.recv().await {
+                // More than a socket holds.
+                let _ = reply.send(Response::Error("x".repeat(16 << 20)));
+            }
+        });
+        let patience = Duration::from_millis(50);
+        let request = serde_json::to_string(&Request::Status).expect("a request is plain data");
+        for asks in [String::new(), request + "\n"] {
+            let (mut client, server) = UnixStream::pair().expect("sockets can be made");
+            client.write_all(asks.as_bytes()).await.expect("it is sent");
+            tokio::time::timeout(DEADLINE, serve(server, inbox.clone(), patience))
+                .await
+                .expect("it does not wait for ever");
+        }
+    }
 }

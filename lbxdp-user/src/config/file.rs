@@ -1,6 +1,6 @@
 //! What was written: every table and key of a configuration file.
 //!
-//! The comments here are the reference that users read; see [`reference`].
+//! The comments here are the reference that users read; see [`reference()`].
 
 mod choice;
 mod codes;

@@ -75,7 +75,7 @@ impl TableSpec {
 pub struct TablePlan {
     /// The number of rows, a prime.
     pub size: u32,
-    /// The rows; `None` leaves those in force that are published: see [`Self::last_known`].
+    /// The rows; `None` leaves those in force that are published: see [`Self::settle`].
     pub rows: Option<Vec<Row>>,
     /// Why these pools.
     pub why: Why,

@@ -1,7 +1,7 @@
 //! The worlds that cases run in: the content of all maps, and the node's own routes.
 //!
 //! The underlay is the same in all of them, so that the engine of the kernel can lay it once:
-//! the node has four interfaces ([`ETH0`] to [`ETH3`]) with a router behind each of the first
+//! the node has three interfaces ([`ETH0`] to [`ETH2`]) with a router behind each of the first
 //! two, and what its routes say is known for a network each.
 
 use std::net::IpAddr;
