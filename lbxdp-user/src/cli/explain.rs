@@ -1,6 +1,7 @@
 //! `lbxdp explain`: what becomes of a packet, by the very pipeline over the live maps.
 
 mod dissect;
+mod hints;
 mod packet;
 mod record;
 mod steps;
@@ -148,7 +149,7 @@ pub fn explain<T: Tables>(
     Ok(Explanation {
         before: dissect::dissect(&bytes, tunnel_in),
         steps: steps::steps(&lookups, question, vnet, content, names),
-        hints: steps::hints(&verdict, &lookups, content, names),
+        hints: hints::hints(&verdict, &lookups, content, names),
         verdict,
         after,
         failures: Vec::new(),
