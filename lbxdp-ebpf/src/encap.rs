@@ -25,7 +25,8 @@ mod prepare;
 mod shim;
 
 use crate::abi::{
-    Encapsulation, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_SOURCE_ENTROPY, Path,
+    Encapsulation, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_SOURCE_ENTROPY,
+    PATH_UDP_CHECKSUM, Path,
 };
 use crate::checksum::Sum;
 use crate::frame::Frame;
@@ -56,10 +57,18 @@ pub fn push<F: Frame>(
     inner: &Outline,
     hash: u32,
 ) -> Option<()> {
-    frame.put(start, path.header.get(..usize::from(path.header_len))?)?;
+    let header_len = usize::from(path.header_len);
+    frame.put(start, path.header.get(..header_len)?)?;
+    // Here, once for all headers, and not where it is used, once for each: programs are verified,
+    // and given a stack, for all they might do.
+    let mut sum = None;
+    if path.has(PATH_UDP_CHECKSUM | PATH_GRE_CHECKSUM) {
+        let at = start + header_len;
+        sum = inner_sum(frame, at, inner).or_else(|| frame.sum(at, inner.length.into()));
+    }
     match path.outer {
-        4 => push_outer::<F, Ipv4>(frame, start, path, inner, hash),
-        6 => push_outer::<F, Ipv6>(frame, start, path, inner, hash),
+        4 => push_outer::<F, Ipv4>(frame, start, path, inner, hash, sum),
+        6 => push_outer::<F, Ipv6>(frame, start, path, inner, hash, sum),
         _ => None,
     }
 }
@@ -71,35 +80,37 @@ fn push_outer<F: Frame, O: Outer>(
     path: &Path,
     inner: &Outline,
     hash: u32,
+    sum: Option<Sum>,
 ) -> Option<()> {
     match path.encapsulation()? {
         Encapsulation::None => None,
-        Encapsulation::IpIp => finish::<F, O, shim::Bare>(frame, start, path, inner, hash),
+        Encapsulation::IpIp => finish::<F, O, shim::Bare>(frame, start, path, inner, hash, sum),
         Encapsulation::Gre => match (path.has(PATH_GRE_CHECKSUM), path.has(PATH_GRE_KEY)) {
-            (false, false) => finish::<F, O, shim::Gre<0, 0>>(frame, start, path, inner, hash),
+            (false, false) => finish::<F, O, shim::Gre<0, 0>>(frame, start, path, inner, hash, sum),
             (false, true) => {
-                finish::<F, O, shim::Gre<0, GRE_FIELD>>(frame, start, path, inner, hash)
+                finish::<F, O, shim::Gre<0, GRE_FIELD>>(frame, start, path, inner, hash, sum)
             }
             (true, false) => {
-                finish::<F, O, shim::Gre<GRE_FIELD, 0>>(frame, start, path, inner, hash)
+                finish::<F, O, shim::Gre<GRE_FIELD, 0>>(frame, start, path, inner, hash, sum)
             }
-            (true, true) => {
-                finish::<F, O, shim::Gre<GRE_FIELD, GRE_FIELD>>(frame, start, path, inner, hash)
-            }
+            (true, true) => finish::<F, O, shim::Gre<GRE_FIELD, GRE_FIELD>>(
+                frame, start, path, inner, hash, sum,
+            ),
         },
-        Encapsulation::Gue => finish::<F, O, shim::Gue>(frame, start, path, inner, hash),
-        Encapsulation::Vxlan => finish::<F, O, shim::Vxlan>(frame, start, path, inner, hash),
+        Encapsulation::Gue => finish::<F, O, shim::Gue>(frame, start, path, inner, hash, sum),
+        Encapsulation::Vxlan => finish::<F, O, shim::Vxlan>(frame, start, path, inner, hash, sum),
         Encapsulation::Geneve => {
             if path.has(PATH_INNER_ETHERNET) {
-                finish::<F, O, shim::GeneveEthernet>(frame, start, path, inner, hash)
+                finish::<F, O, shim::GeneveEthernet>(frame, start, path, inner, hash, sum)
             } else {
-                finish::<F, O, shim::GeneveIp>(frame, start, path, inner, hash)
+                finish::<F, O, shim::GeneveIp>(frame, start, path, inner, hash, sum)
             }
         }
     }
 }
 
-/// Patches the headers that have been copied to `start`.
+/// Patches the headers that have been copied to `start`; `sum` is that of the inner packet, if it
+/// may be needed and can be known.
 #[inline(always)]
 fn finish<F: Frame, O: Outer, S: Shim>(
     frame: &mut F,
@@ -107,17 +118,11 @@ fn finish<F: Frame, O: Outer, S: Shim>(
     path: &Path,
     inner: &Outline,
     hash: u32,
+    sum: Option<Sum>,
 ) -> Option<()> {
-    let header_len = size_of::<Pair<O, S>>();
-    if usize::from(path.header_len) != header_len {
+    if usize::from(path.header_len) != size_of::<Pair<O, S>>() {
         return None;
     }
-    let sum = if path.has(S::SUMMED) {
-        let at = start + header_len;
-        inner_sum(frame, at, inner).or_else(|| frame.sum(at, inner.length.into()))
-    } else {
-        None
-    };
     let entropy =
         (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
     // That the whole fits in 16 bits was seen to before room was made.
@@ -127,7 +132,7 @@ fn finish<F: Frame, O: Outer, S: Shim>(
         .first
         .fill(path, length, S::protocol(inner.version), entropy);
     headers.second.fill(inner.version, length, hash);
-    if let Some(sum) = sum {
+    if let Some(sum) = sum.filter(|_| path.has(S::SUMMED)) {
         headers.second.seal(headers.first.pseudo_sum(length), sum);
     }
     Some(())

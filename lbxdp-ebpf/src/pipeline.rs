@@ -55,17 +55,21 @@ pub trait Steps: Frame + Sized {
 /// Decides a frame that came in by the interface `ingress`, and makes it ready to leave.
 #[inline(always)]
 pub fn process<F: Steps, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Verdict {
-    let plan = match plan(frame, tables, ingress) {
+    let mut order = Order::EMPTY;
+    let plan = match plan(frame, tables, ingress, &mut order) {
         Ok(plan) => plan,
         Err(reason) => return reason.into(),
     };
-    match frame.carry_out(&plan.order, plan.path()) {
+    match frame.carry_out(&order, plan.path()) {
         Ok(()) => plan.verdict,
         Err(_) => Reason::NoHeadroom.into(),
     }
 }
 
 /// Decides a frame that came in by the interface `ingress`.
+///
+/// `order` is written if it is forwarded: in its place at once, since what is decided piece by
+/// piece would be kept piece by piece, and the kernel's stack is small.
 ///
 /// # Errors
 /// The reason why it is not forwarded.
@@ -74,6 +78,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
     frame: &F,
     tables: &'t T,
     ingress: u32,
+    order: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
     let (start, version) = parse::link(frame)?;
     let mut ip = Ip::EMPTY;
@@ -81,8 +86,12 @@ pub fn plan<'t, F: Steps, T: Tables>(
     let node = tables.node().ok_or(Reason::NotConfigured)?;
     let subject = subject(frame, tables, &mut ip)?;
     match role(tables, &node, &subject)? {
-        Role::Request(listener) => plan::request(tables, &node, &subject, &listener, ingress),
-        Role::Reply(reverse) => plan::reply(frame, tables, &node, &subject, &reverse, ingress),
+        Role::Request(listener) => {
+            plan::request(tables, &node, &subject, &listener, ingress, order)
+        }
+        Role::Reply(reverse) => {
+            plan::reply(frame, tables, &node, &subject, &reverse, ingress, order)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::abi::{
     Address, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey,
     Row, Service, Table, TunnelIndex,
 };
+use crate::parse::Ip;
 
 /// Lookups in the maps and in the kernel's routes.
 ///
@@ -38,30 +39,23 @@ pub trait Tables {
     /// The tunnel that leads to an address within a VNet, by longest prefix.
     fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex>;
     /// The way to a client, by the node's own routes.
-    fn route(&self, query: &RouteQuery) -> Route;
+    fn route(&self, query: &RouteQuery<'_>) -> Route;
 }
 
-/// A packet for which a route is sought.
+/// A packet for which a route is sought, as it will be when it leaves. What there is of it already
+/// is referred to: the kernel's stack is small.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RouteQuery {
+pub struct RouteQuery<'a> {
+    /// The packet; its source is another one now.
+    pub packet: &'a Ip,
+    /// Its source when it leaves.
+    pub source: &'a Address,
+    /// Its source port when it leaves.
+    pub source_port: Port,
+    /// Its destination port.
+    pub destination_port: Port,
     /// Interface that the packet came in by.
     pub ingress: u32,
-    /// IP version, 4 or 6, of both addresses.
-    pub version: u8,
-    /// DSCP and ECN of the packet.
-    pub traffic_class: u8,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Bytes of the IP packet.
-    pub length: u16,
-    /// Source, as it will be when the packet leaves.
-    pub source: Address,
-    /// Destination.
-    pub destination: Address,
-    /// Source port, as it will be when the packet leaves.
-    pub source_port: Port,
-    /// Destination port.
-    pub destination_port: Port,
 }
 
 /// What the node's routes say of a packet.

@@ -84,11 +84,11 @@ impl Path {
         Encapsulation::from_u8(self.encapsulation)
     }
 
-    /// Whether the flag (one of `PATH_…`) is set.
+    /// Whether the flag (one of `PATH_…`), or one of several, is set.
     #[inline(always)]
     #[must_use]
-    pub const fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
+    pub const fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
     }
 }
 

@@ -79,6 +79,12 @@ impl Frame for Packet {
         if bytes.is_empty() {
             return Some(());
         }
+        // The helper takes no length of zero, and before Linux 6.8 the verifier learns nothing from
+        // `len != 0`. It does from an upper bound of one less.
+        let but_one = opaque(bytes.len() - 1);
+        if but_one > MAX_OFFSET {
+            return None;
+        }
         // SAFETY: the helper reads `bytes.len()` bytes from `bytes` and writes nothing if they do
         // not fit.
         let error = unsafe {
@@ -86,7 +92,7 @@ impl Frame for Packet {
                 self.ctx,
                 offset as u32,
                 bytes.as_ptr().cast_mut().cast(),
-                bytes.len() as u32,
+                but_one as u32 + 1,
             )
         };
         (error == 0).then_some(())

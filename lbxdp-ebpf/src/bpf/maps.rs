@@ -1,14 +1,12 @@
-use aya_ebpf::EbpfContext as _;
+use super::steps::{Hop, lbxdp_route};
 use aya_ebpf::bindings::{
     BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
-    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
-    bpf_fib_lookup,
+    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, xdp_md,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
-use core::ffi::c_void;
 use lbxdp_ebpf::abi::{
     Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey,
     Port, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic, TunnelIndex, capacity,
@@ -61,13 +59,13 @@ static TUNNEL_COUNTERS: PerCpuArray<Traffic, TUNNEL_SLOTS> = PerCpuArray::new();
 
 /// The maps of the program, and the kernel's routes.
 pub(super) struct Maps {
-    ctx: *mut c_void,
+    ctx: *mut xdp_md,
 }
 
 impl Maps {
     #[inline(always)]
     pub(super) fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.as_ptr() }
+        Self { ctx: ctx.ctx }
     }
 }
 
@@ -136,52 +134,23 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn route(&self, query: &RouteQuery) -> Route {
-        const AF_INET: u8 = 2;
-        const AF_INET6: u8 = 10;
-        // SAFETY: integers and arrays of them, for which zero is a value; the helper must be given
-        // no byte that is not initialised.
-        let mut params: bpf_fib_lookup = unsafe { core::mem::zeroed() };
-        params.l4_protocol = query.protocol;
-        params.sport = u16::from_ne_bytes(query.source_port.to_bytes());
-        params.dport = u16::from_ne_bytes(query.destination_port.to_bytes());
-        params.__bindgen_anon_1.tot_len = query.length;
-        params.ifindex = query.ingress;
-        let [.., source] = *query.source.words();
-        let [.., destination] = *query.destination.words();
-        if query.version == 4 {
-            params.family = AF_INET;
-            params.__bindgen_anon_2.tos = query.traffic_class;
-            params.__bindgen_anon_3.ipv4_src = source;
-            params.__bindgen_anon_4.ipv4_dst = destination;
-        } else {
-            params.family = AF_INET6;
-            // The traffic class, in its place beside the flow label.
-            params.__bindgen_anon_2.flowinfo = (u32::from(query.traffic_class) << 20).to_be();
-            params.__bindgen_anon_3.ipv6_src = *query.source.words();
-            params.__bindgen_anon_4.ipv6_dst = *query.destination.words();
-        }
-        // SAFETY: context and parameters are valid, and the size is that of the parameters.
-        let code = unsafe {
-            aya_ebpf::helpers::bpf_fib_lookup(
-                self.ctx,
-                &raw mut params,
-                size_of::<bpf_fib_lookup>() as i32,
-                0,
-            )
-        };
-        match u32::try_from(code) {
-            Ok(BPF_FIB_LKUP_RET_SUCCESS) => Route::NextHop {
-                ifindex: params.ifindex,
-                source_mac: params.smac,
-                destination_mac: params.dmac,
+    fn route(&self, query: &RouteQuery<'_>) -> Route {
+        let mut hop = Hop::default();
+        let [a, b] = query.source_port.to_bytes();
+        let [c, d] = query.destination_port.to_bytes();
+        let ports = u32::from_ne_bytes([a, b, c, d]);
+        match lbxdp_route(self.ctx, query.packet, query.source, ports, &mut hop) {
+            BPF_FIB_LKUP_RET_SUCCESS => Route::NextHop {
+                ifindex: hop.ifindex,
+                source_mac: hop.source_mac,
+                destination_mac: hop.destination_mac,
             },
-            Ok(BPF_FIB_LKUP_RET_NO_NEIGH) => Route::NoNeighbour,
-            Ok(BPF_FIB_LKUP_RET_FWD_DISABLED) => Route::ForwardingOff,
-            Ok(BPF_FIB_LKUP_RET_NOT_FWDED) => Route::NotForwarded,
-            Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Route::TooBig,
+            BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
+            BPF_FIB_LKUP_RET_FWD_DISABLED => Route::ForwardingOff,
+            BPF_FIB_LKUP_RET_NOT_FWDED => Route::NotForwarded,
+            BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig,
             // Blackhole, unreachable, prohibit, lightweight tunnels; errors of the call.
-            Ok(_) | Err(_) => Route::Unreachable,
+            _ => Route::Unreachable,
         }
     }
 }

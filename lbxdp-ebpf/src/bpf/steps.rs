@@ -4,10 +4,10 @@
 //! bytes of which are initialised; they return a number.
 
 use super::ctx::Packet;
-use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup, xdp_md};
 use aya_ebpf::helpers::bpf_csum_diff;
 use core::hint::black_box;
-use lbxdp_ebpf::abi::Path;
+use lbxdp_ebpf::abi::{Address, Path};
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
 use lbxdp_ebpf::parse::{self, Ip, Version};
@@ -84,6 +84,78 @@ extern "C" fn lbxdp_carry_out(ctx: *mut xdp_md, order: *const Order, path: *cons
         Ok(()) => 0,
         Err(NoRoom) => 1,
     }
+}
+
+/// Where a packet goes next; without padding.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(super) struct Hop {
+    pub(super) ifindex: u32,
+    pub(super) source_mac: [u8; 6],
+    pub(super) destination_mac: [u8; 6],
+}
+
+/// `bpf_fib_lookup` for the packet as it will be with this source and with `ports`, the source's
+/// first, as they stand on the wire: its code, and where to go if that is success.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_route(
+    ctx: *mut xdp_md,
+    packet: *const Ip,
+    source: *const Address,
+    ports: u32,
+    hop: *mut Hop,
+) -> u32 {
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    // SAFETY: the one caller gives it a valid packet and address, and a hop of its own.
+    let (packet, source, hop) = unsafe { (packet.as_ref(), source.as_ref(), hop.as_mut()) };
+    let (Some(packet), Some(source), Some(hop)) = (packet, source, hop) else {
+        return BPF_FIB_LKUP_RET_UNREACHABLE;
+    };
+    let outline = &packet.outline;
+    // SAFETY: integers and arrays of them, for which zero is a value; the helper must be given
+    // no byte that is not initialised.
+    let mut params: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+    let [a, b, c, d] = ports.to_ne_bytes();
+    params.l4_protocol = outline.protocol;
+    params.sport = u16::from_ne_bytes([a, b]);
+    params.dport = u16::from_ne_bytes([c, d]);
+    params.__bindgen_anon_1.tot_len = outline.length;
+    // SAFETY: the context is the one that the kernel called the program with.
+    params.ifindex = unsafe { (*ctx).ingress_ifindex };
+    match outline.version {
+        Version::V4 => {
+            let [.., from] = *source.words();
+            let [.., to] = *packet.destination.words();
+            params.family = AF_INET;
+            params.__bindgen_anon_2.tos = packet.traffic_class;
+            params.__bindgen_anon_3.ipv4_src = from;
+            params.__bindgen_anon_4.ipv4_dst = to;
+        }
+        Version::V6 => {
+            params.family = AF_INET6;
+            // The traffic class, in its place beside the flow label.
+            params.__bindgen_anon_2.flowinfo = (u32::from(packet.traffic_class) << 20).to_be();
+            params.__bindgen_anon_3.ipv6_src = *source.words();
+            params.__bindgen_anon_4.ipv6_dst = *packet.destination.words();
+        }
+    }
+    // SAFETY: context and parameters are valid, and the size is that of the parameters.
+    let code = unsafe {
+        aya_ebpf::helpers::bpf_fib_lookup(
+            ctx.cast(),
+            &raw mut params,
+            size_of::<bpf_fib_lookup>() as i32,
+            0,
+        )
+    };
+    *hop = Hop {
+        ifindex: params.ifindex,
+        source_mac: params.smac,
+        destination_mac: params.dmac,
+    };
+    u32::try_from(code).unwrap_or(BPF_FIB_LKUP_RET_UNREACHABLE)
 }
 
 /// What [`lbxdp_sum`] returns if it cannot reach all bytes.

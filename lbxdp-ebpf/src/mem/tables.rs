@@ -92,10 +92,10 @@ impl Tables for MemTables {
             .map(|(_, tunnel)| *tunnel)
     }
 
-    fn route(&self, query: &RouteQuery) -> Route {
+    fn route(&self, query: &RouteQuery<'_>) -> Route {
         self.node_routes
             .iter()
-            .find(|entry| within(entry.network, entry.bits, query.destination))
+            .find(|entry| within(entry.network, entry.bits, query.packet.destination))
             .map_or(Route::Unreachable, |entry| entry.route)
     }
 }

@@ -2,7 +2,7 @@ use crate::abi::{Address, Path, Port};
 use crate::encap;
 use crate::frame::{Frame, NoRoom};
 use crate::nat::{self, End};
-use crate::parse::{Outline, Version};
+use crate::parse::{Ip, Outline, Version};
 use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
 
 /// What is to be done with a packet, in plain numbers without padding: the kernel verifies what
@@ -34,6 +34,25 @@ const _: () = assert!(
     size_of::<Order>() == 8 + 4 + 4 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2,
     "the order has padding"
 );
+
+impl Order {
+    /// What stands where nothing has been decided yet.
+    pub const EMPTY: Self = Self {
+        outline: Ip::EMPTY.outline,
+        start: 0,
+        hash: 0,
+        address: Address::UNSPECIFIED,
+        port: Port::new(0),
+        end: None,
+        takes_hop: false,
+        link: Link {
+            destination_mac: [0; 6],
+            source_mac: [0; 6],
+            vlan: [0; 2],
+        },
+        reserved: [0; 2],
+    };
+}
 
 /// Addresses of the next link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

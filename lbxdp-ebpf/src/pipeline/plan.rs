@@ -1,8 +1,7 @@
 use super::Subject;
 use super::depart::{Link, Order};
 use crate::abi::{
-    Address, Listener, Mode, Node, Origin, PATH_RESOLVED, Path, Port, Reverse, RouteKey,
-    TunnelIndex, VnetId,
+    Listener, Mode, Node, Origin, PATH_RESOLVED, Path, Reverse, RouteKey, TunnelIndex, VnetId,
 };
 use crate::encap;
 use crate::frame::Frame;
@@ -16,9 +15,7 @@ use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
 pub struct Plan<'t, T: Tables + 't> {
-    /// What is to be done with the packet.
-    pub order: Order,
-    /// What becomes of it then.
+    /// What becomes of the packet when its order is carried out.
     pub verdict: Verdict,
     way: Way<'t, T>,
 }
@@ -54,6 +51,7 @@ pub(super) fn request<'t, T: Tables>(
     subject: &Subject<'_>,
     listener: &Listener,
     ingress: u32,
+    to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
     let ip = subject.ip;
     let hash = flow_hash(node, subject);
@@ -79,16 +77,18 @@ pub(super) fn request<'t, T: Tables>(
     if mode == Mode::Dsr && !in_tunnel {
         return Err(Reason::NoNextHop);
     }
+    *to = Order {
+        outline: ip.outline,
+        start: ip.start,
+        hash,
+        address: origin.address,
+        port: origin.port,
+        end,
+        takes_hop,
+        link: link_of(&origin.path),
+        ..Order::EMPTY
+    };
     Ok(Plan {
-        order: order(
-            ip,
-            hash,
-            end,
-            origin.address,
-            origin.port,
-            takes_hop,
-            link_of(&origin.path),
-        ),
         verdict: Verdict {
             action: action(origin.path.ifindex, ingress),
             reason,
@@ -113,40 +113,46 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
     subject: &Subject<'_>,
     reverse: &Reverse,
     ingress: u32,
+    to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
     let ip = subject.ip;
     if !ip.outline.version.is_of(&reverse.address) {
         return Err(Reason::FamilyMismatch);
     }
-    let (way, tunnel, hash, action, link) = if reverse.vnet == VnetId::LOCAL {
+    // Written as soon as it is known, and the link below: what waits takes room on the stack.
+    *to = Order {
+        outline: ip.outline,
+        start: ip.start,
+        address: reverse.address,
+        port: reverse.port,
+        end: Some(End::Source),
+        takes_hop: true,
+        ..Order::EMPTY
+    };
+    let (way, tunnel, action) = if reverse.vnet == VnetId::LOCAL {
         // Asked first: an answer to the node itself is the node's, whatever else is wrong with it.
         let (action, link) = link_to_client(frame, tables, subject, reverse, ingress)?;
-        (Way::Link, None, 0, action, link)
+        to.link = link;
+        // The kernel takes the hop of what is left to it.
+        to.takes_hop = !matches!(action, Action::Pass);
+        (Way::Link, Path::NO_TUNNEL, action)
     } else {
+        to.hash = flow_hash(node, subject);
         let key = RouteKey::new(reverse.vnet, ip.destination);
         let index = tables.tunnel_to(&key).ok_or(Reason::NoTunnelRoute)?;
         let path = tables.tunnel(index).ok_or(Reason::NoTunnelRoute)?;
         is_open(&path, ip)?;
-        let (action, link) = (action(path.ifindex, ingress), link_of(&path));
+        to.link = link_of(&path);
+        let action = action(path.ifindex, ingress);
         let way = if encap::is_tunnel(&path) {
             Way::Tunnel(path)
         } else {
             Way::Link
         };
-        (way, Some(index), flow_hash(node, subject), action, link)
+        (way, index, action)
     };
     has_hops_left(ip)?;
     Ok(Plan {
-        order: order(
-            ip,
-            hash,
-            Some(End::Source),
-            reverse.address,
-            reverse.port,
-            // The kernel takes the hop of what is left to it.
-            !matches!(action, Action::Pass),
-            link,
-        ),
         verdict: Verdict {
             action,
             reason: if matches!(action, Action::Pass) {
@@ -159,33 +165,10 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
             listener: Some(reverse.counter),
             origin: Some(reverse.origin),
             // The origin's tunnel, on which its requests are counted too; else the client's.
-            tunnel: subject.tunnel.or(tunnel),
+            tunnel: subject.tunnel.or(index_of(tunnel)),
         },
         way,
     })
-}
-
-#[inline(always)]
-const fn order(
-    ip: &Ip,
-    hash: u32,
-    end: Option<End>,
-    address: Address,
-    port: Port,
-    takes_hop: bool,
-    link: Link,
-) -> Order {
-    Order {
-        outline: ip.outline,
-        start: ip.start,
-        hash,
-        address,
-        port,
-        end,
-        takes_hop,
-        link,
-        reserved: [0; 2],
-    }
 }
 
 #[inline(always)]
@@ -216,17 +199,12 @@ fn link_to_client<F: Frame, T: Tables>(
     reverse: &Reverse,
     ingress: u32,
 ) -> Result<(Action, Link), Reason> {
-    let ip = subject.ip;
     let route = tables.route(&RouteQuery {
-        ingress,
-        version: ip.outline.version.number(),
-        traffic_class: ip.traffic_class,
-        protocol: ip.outline.protocol,
-        length: ip.outline.length,
-        source: reverse.address,
-        destination: ip.destination,
+        packet: subject.ip,
+        source: &reverse.address,
         source_port: reverse.port,
         destination_port: subject.ports.destination,
+        ingress,
     });
     match route {
         Route::NextHop {
@@ -299,10 +277,17 @@ const fn link_of(path: &Path) -> Link {
 
 #[inline(always)]
 const fn tunnel_of(path: &Path) -> Option<TunnelIndex> {
-    if path.tunnel == Path::NO_TUNNEL {
+    index_of(path.tunnel)
+}
+
+// The number that stands for none is a number to the compiler too: what `None` leaves undefined may
+// become a pointer, and be calculated with before it is asked whether it is there.
+#[inline(always)]
+const fn index_of(tunnel: TunnelIndex) -> Option<TunnelIndex> {
+    if tunnel == Path::NO_TUNNEL {
         None
     } else {
-        Some(path.tunnel)
+        Some(tunnel)
     }
 }
 

@@ -12,6 +12,7 @@ use lbxdp_ebpf::abi::{
     Listener, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, Port, Reverse,
     RouteKey, Row, Service, Table, TunnelIndex,
 };
+use lbxdp_ebpf::parse::Version;
 use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
 use netlink_packet_route::route::RouteType;
 
@@ -86,7 +87,7 @@ impl<'a> LiveTables<'a> {
         }
     }
 
-    fn ask(&self, query: &RouteQuery) -> io::Result<Route> {
+    fn ask(&self, query: &RouteQuery<'_>) -> io::Result<Route> {
         if query.ingress != 0 && !self.forwards(query)? {
             return Ok(Route::ForwardingOff);
         }
@@ -104,7 +105,7 @@ impl<'a> LiveTables<'a> {
         }
         let link = self.netlink.link(found.ifindex)?;
         let mtu = found.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
-        if u32::from(query.length) > mtu {
+        if u32::from(query.packet.outline.length) > mtu {
             return Ok(Route::TooBig);
         }
         let neighbour = self.netlink.neighbour(found.ifindex, found.next_hop)?;
@@ -118,9 +119,12 @@ impl<'a> LiveTables<'a> {
     }
 
     /// Whether packets that come in by the interface are forwarded.
-    fn forwards(&self, query: &RouteQuery) -> io::Result<bool> {
+    fn forwards(&self, query: &RouteQuery<'_>) -> io::Result<bool> {
         let name = self.netlink.link(query.ingress)?.name;
-        let family = if query.version == 4 { "ipv4" } else { "ipv6" };
+        let family = match query.packet.outline.version {
+            Version::V4 => "ipv4",
+            Version::V6 => "ipv6",
+        };
         // An interface's name has no `/`, and `/proc/sys/net` is that of our network namespace.
         let path = Path::new("/proc/sys/net")
             .join(family)
@@ -191,11 +195,11 @@ impl Tables for LiveTables<'_> {
         TunnelIndex::try_from(tunnel).ok()
     }
 
-    fn route(&self, query: &RouteQuery) -> Route {
+    fn route(&self, query: &RouteQuery<'_>) -> Route {
         self.ask(query).unwrap_or_else(|error| {
             self.failures.borrow_mut().push(format!(
                 "the kernel cannot be asked for the route to {}: {error}",
-                query.destination
+                query.packet.destination
             ));
             Route::Unreachable
         })

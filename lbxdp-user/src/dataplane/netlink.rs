@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 
 use lbxdp_ebpf::abi::Address;
+use lbxdp_ebpf::parse::Version;
 use lbxdp_ebpf::tables::RouteQuery;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
 use netlink_packet_route::neighbour::{
@@ -81,17 +82,17 @@ impl Netlink {
     }
 
     /// The route that the kernel takes for a packet that came in by an interface and is forwarded.
-    pub(super) fn route(&self, query: &RouteQuery) -> io::Result<Found> {
+    pub(super) fn route(&self, query: &RouteQuery<'_>) -> io::Result<Found> {
         let mut request = route_request(query);
         request
             .attributes
-            .push(RouteAttribute::Source(route_address(query.source)));
+            .push(RouteAttribute::Source(route_address(*query.source)));
         request.attributes.push(RouteAttribute::Iif(query.ingress));
-        match self.find(request, query.destination) {
+        match self.find(request, query.packet.destination) {
             // For packets that come in the kernel also judges the source, which
             // `bpf_fib_lookup` does not: a VIP that is an address of the node is a Martian.
-            Err(error) if query.version == 4 && martian(&error) => {
-                self.find(route_request(query), query.destination)
+            Err(error) if query.packet.outline.version == Version::V4 && martian(&error) => {
+                self.find(route_request(query), query.packet.destination)
             }
             answer => answer,
         }
@@ -210,21 +211,25 @@ fn programs(attributes: &[LinkXdp]) -> Vec<(XdpHook, u32)> {
     programs
 }
 
-fn route_request(query: &RouteQuery) -> RouteMessage {
+fn route_request(query: &RouteQuery<'_>) -> RouteMessage {
     let mut request = RouteMessage::default();
-    request.header.address_family = if query.version == 4 {
+    request.header.address_family = if query.packet.outline.version == Version::V4 {
         AddressFamily::Inet
     } else {
         AddressFamily::Inet6
     };
-    let bits = if query.version == 4 { 32 } else { 128 };
+    let bits = if query.packet.outline.version == Version::V4 {
+        32
+    } else {
+        128
+    };
     request.header.destination_prefix_length = bits;
     request.header.source_prefix_length = bits;
     // RT_TOS: the two bits of ECN take no part in routing.
-    request.header.tos = query.traffic_class & 0x1c;
+    request.header.tos = query.packet.traffic_class & 0x1c;
     request.attributes = vec![
-        RouteAttribute::Destination(route_address(query.destination)),
-        RouteAttribute::IpProto(query.protocol),
+        RouteAttribute::Destination(route_address(query.packet.destination)),
+        RouteAttribute::IpProto(query.packet.outline.protocol),
         RouteAttribute::Sport(query.source_port.get()),
         RouteAttribute::Dport(query.destination_port.get()),
     ];

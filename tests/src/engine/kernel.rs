@@ -3,11 +3,12 @@
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lbxdp_ebpf::abi::{Count, Traffic};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
 use lbxdp_ebpf::verdict::{Action, Direction, Reason};
+use nix::errno::Errno;
 
 use super::maps::{Counters, Maps};
 use super::{Outcome, Underlay, object};
@@ -22,6 +23,11 @@ const XDP_REDIRECT: u32 = 4;
 /// Room for what encapsulation adds.
 const ROOM: usize = 512;
 
+/// No logging at all (`AYA_LOG_LEVEL`).
+const QUIET: u8 = 0;
+/// The level at which every packet is logged (`aya_log_common::Level::Trace`).
+pub const TRACE: u8 = 5;
+
 /// The loaded program with its maps, in a network namespace of its own.
 pub struct Kernel {
     ebpf: Ebpf,
@@ -35,11 +41,20 @@ impl Kernel {
     /// # Errors
     /// When the object is missing, or the kernel refuses it.
     pub fn load() -> Result<Self> {
+        Self::load_with(QUIET)
+    }
+
+    /// Loads the object, as [`Kernel::load`] does, with this level of logging: the verifier
+    /// follows what is logged only if it is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_with(log_level: u8) -> Result<Self> {
         let object = object::bytes()?;
         let underlay = Underlay::lay()?;
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global(aya_log_level_name(), &0_u8, false)
+            .override_global(aya_log_level_name(), &log_level, false)
             .load(&object)
             .context("the kernel refuses the maps of the object")?;
         program(&mut ebpf)?
@@ -63,6 +78,31 @@ impl Kernel {
             .context("the kernel does not describe the program")?
             .verified_instruction_count()
             .context("the kernel does not count verified instructions (before Linux 5.16)")
+    }
+
+    /// Whether the kernel runs a frame with little room before it.
+    ///
+    /// # Errors
+    /// When it fails for another reason than the metadata that takes the room.
+    pub fn takes_away_room(&mut self) -> Result<bool> {
+        /// As much as any kernel takes: it keeps 40 bytes of the room for itself.
+        const METADATA: usize = MemFrame::HEADROOM - 40;
+        let input = [0; METADATA + 64];
+        let context = context(METADATA, input.len(), 0);
+        let result = program(&mut self.ebpf)?.test_run(TestRunOptions {
+            data_in: Some(&input),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        });
+        match result {
+            Ok(_) => Ok(true),
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(Errno::EINVAL as i32) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error).context("BPF_PROG_TEST_RUN with metadata"),
+        }
     }
 
     /// Runs a case.

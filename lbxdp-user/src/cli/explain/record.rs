@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use lbxdp_ebpf::abi::{
-    Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row,
-    Service, Table, TunnelIndex,
+    Address, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey,
+    Row, Service, Table, TunnelIndex,
 };
 use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
 
@@ -21,7 +21,7 @@ pub(super) enum Lookup {
     Peer(PeerKey, Option<Peer>),
     Tunnel(TunnelIndex, Option<Box<Path>>),
     TunnelTo(RouteKey, Option<TunnelIndex>),
-    Route(RouteQuery, Route),
+    Route(Address, Route),
 }
 
 /// Tables that write down what they are asked.
@@ -117,9 +117,9 @@ impl<T: Tables> Tables for Recorder<'_, T> {
         found
     }
 
-    fn route(&self, query: &RouteQuery) -> Route {
+    fn route(&self, query: &RouteQuery<'_>) -> Route {
         let found = self.tables.route(query);
-        self.note(Lookup::Route(*query, found));
+        self.note(Lookup::Route(query.packet.destination, found));
         found
     }
 }

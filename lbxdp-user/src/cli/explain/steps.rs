@@ -162,11 +162,11 @@ pub(super) fn steps(
                 json!({ "tunnel_index": index, "found": false }),
             )),
             Lookup::Tunnel(_, Some(path)) => steps.extend(path_steps(path, names)),
-            Lookup::Route(query, route) => {
+            Lookup::Route(destination, route) => {
                 let (text, data) = route_text(*route);
                 steps.push(Step::new(
                     "route",
-                    format!("to {}: {text}", query.destination),
+                    format!("to {destination}: {text}"),
                     data,
                 ));
             }
