@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
-use tests::netns::{Kind, Lab, Load, Mix, Shape, Tap, UdpFlow, eventually, remove_leftovers};
+use anyhow::Result;
+use tests::netns::{
+    Kind, Lab, Load, Mix, Shape, Tap, UdpFlow, eventually, remove_leftovers, wait_for,
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -37,9 +39,9 @@ fn carries_traffic(lab: &Lab) -> Result<()> {
         ("[fd00:10::11]:80", Lab::CLIENT_V6.into()),
     ] {
         let to: SocketAddr = text.parse()?;
-        let answer = lab
-            .block_on(lab.http().get(to, "/bytes/100000"))
-            .with_context(|| format!("http to {to}"))?;
+        let answer = wait_for(&format!("http to {to}"), DEADLINE, || {
+            lab.block_on(lab.http().get(to, "/bytes/100000")).map(Some)
+        })?;
         assert_eq!(answer.origin, "blue/a");
         assert_eq!(answer.length, 100_000);
         assert_eq!(answer.seen_client.ip(), client);

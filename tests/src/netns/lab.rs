@@ -21,8 +21,9 @@ use super::{HttpClient, Namespace, Site, device, wait_for};
 pub(super) const UNDERLAY_MTU: u16 = 1600;
 /// What VXLAN over IPv4 adds: IPv4 (20), UDP (8), VXLAN (8), inner Ethernet (14).
 pub(super) const VXLAN_OVERHEAD: u16 = 50;
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client waits for an answer: long enough for a SYN, lost while neighbours are found,
+/// to be sent again (after 1 s).
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How the edge node is wired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
