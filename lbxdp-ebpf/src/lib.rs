@@ -7,6 +7,7 @@
 //!   listener   (vnet, address, port, protocol); none -> XDP_PASS, untouched
 //!   row        rows[half + reduce(hash, M)] -> origin
 //!   forward    dsr: encapsulate, or the origin's MAC | nat: rewrite, then plain or through the tunnel
+//!              (and of a SYN, the segment size becomes what the tunnel carries, both ways)
 //!   reply      an origin's answer -> listener's address back as source -> route -> client
 //! -> XDP_TX / XDP_REDIRECT
 //! ```
@@ -31,6 +32,7 @@ pub mod frame;
 pub mod hash;
 #[cfg(not(target_arch = "bpf"))]
 pub mod mem;
+pub mod mss;
 pub mod nat;
 pub mod parse;
 pub mod pipeline;

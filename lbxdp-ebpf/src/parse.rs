@@ -10,8 +10,8 @@ use crate::frame::Frame;
 use crate::verdict::Reason;
 use crate::wire::{
     DSTOPTS, ETHERTYPE_DOT1AD, ETHERTYPE_DOT1Q, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, FRAGMENT,
-    HOPOPTS, IPPROTO_AH, IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Ipv6Extension, ROUTING, Tag, Tcp,
-    Udp,
+    HOPOPTS, IPPROTO_AH, IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Ipv6Extension, ROUTING, TCP_SYN,
+    Tag, Tcp, Udp,
 };
 
 /// VLAN tags that are skipped.
@@ -159,6 +159,8 @@ pub struct Ports {
     pub source: Port,
     /// Destination port.
     pub destination: Port,
+    /// Whether this is TCP that opens a connection, from either end: with SYN.
+    pub opens: bool,
 }
 
 /// Parses the Ethernet header and up to two VLAN tags; says where the IP header is.
@@ -216,14 +218,14 @@ pub fn network<F: Frame>(
 /// The packet is of another protocol, or cut short.
 #[inline(always)]
 pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
-    let (size, ports) = match ip.outline.protocol {
+    let (size, ports, opens) = match ip.outline.protocol {
         IPPROTO_TCP => {
             let tcp: &Tcp = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
-            (size_of::<Tcp>(), tcp.ports)
+            (size_of::<Tcp>(), tcp.ports, tcp.flags & TCP_SYN != 0)
         }
         IPPROTO_UDP => {
             let udp: &Udp = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
-            (size_of::<Udp>(), udp.ports)
+            (size_of::<Udp>(), udp.ports, false)
         }
         _ => return Err(Reason::OtherProtocol),
     };
@@ -233,6 +235,7 @@ pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
     Ok(Ports {
         source: Port::from_bytes(ports.source),
         destination: Port::from_bytes(ports.destination),
+        opens,
     })
 }
 

@@ -15,6 +15,7 @@ mod plan;
 use crate::abi::{Listener, NODE_LOCAL_REPLIES, Node, Path, Reverse, TunnelIndex, VnetId};
 use crate::decap;
 use crate::frame::{Frame, NoRoom};
+use crate::mss;
 use crate::parse::{self, Ip, Ports, Version};
 use crate::steer;
 use crate::tables::Tables;
@@ -23,7 +24,7 @@ use crate::verdict::{Reason, Verdict};
 pub use depart::{Order, carry_out};
 pub use plan::Plan;
 
-/// The two steps whose verification by the kernel must not be multiplied by the ways that lead to
+/// The steps whose verification by the kernel must not be multiplied by the ways that lead to
 /// them: in the kernel they are global functions, which are verified once, for any arguments.
 pub trait Steps: Frame + Sized {
     /// [`parse::network`], written to `ip`.
@@ -50,6 +51,12 @@ pub trait Steps: Frame + Sized {
     fn carry_out(&mut self, order: &Order, path: Option<&Path>) -> Result<(), NoRoom> {
         carry_out(self, order, path)
     }
+
+    /// [`mss::clamp`].
+    #[inline(always)]
+    fn clamp_mss(&mut self, start: usize, segment_len: usize, limit: u16) {
+        mss::clamp(self, start, segment_len, limit);
+    }
 }
 
 /// Decides a frame that came in by the interface `ingress`, and makes it ready to leave.
@@ -61,7 +68,15 @@ pub fn process<F: Steps, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> 
         Err(reason) => return reason.into(),
     };
     match frame.carry_out(&order, plan.path()) {
-        Ok(()) => plan.verdict,
+        Ok(()) => {
+            // Last, and in whatever headers: it changes a value and, by as much, the checksum over
+            // it, so that the sum of the packet stays.
+            if order.mss != 0 {
+                let segment = order.start_then(plan.path()) + order.outline.header_len as usize;
+                frame.clamp_mss(segment, order.outline.payload_len() as usize, order.mss);
+            }
+            plan.verdict
+        }
         Err(_) => Reason::NoHeadroom.into(),
     }
 }

@@ -7,6 +7,7 @@ mod dsr;
 mod forwarding;
 mod headers;
 mod listeners;
+mod mss;
 mod nat;
 mod outside;
 mod replies;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Case> {
         headers::cases(),
         listeners::cases(),
         nat::cases(),
+        mss::cases(),
         forwarding::cases(),
         tunnelled::cases(),
         dsr::cases(),

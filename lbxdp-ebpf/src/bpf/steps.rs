@@ -10,6 +10,7 @@ use core::hint::black_box;
 use lbxdp_ebpf::abi::{Address, Path};
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
+use lbxdp_ebpf::mss;
 use lbxdp_ebpf::parse::{self, Ip, Version};
 use lbxdp_ebpf::pipeline::{self, Order, Steps};
 use lbxdp_ebpf::verdict::Reason;
@@ -40,6 +41,11 @@ impl Steps for Packet {
             0 => Ok(()),
             _ => Err(NoRoom),
         }
+    }
+
+    #[inline(always)]
+    fn clamp_mss(&mut self, start: usize, segment_len: usize, limit: u16) {
+        lbxdp_clamp_mss(self.ctx, start as u32, segment_len as u32, limit.into());
     }
 }
 
@@ -156,6 +162,19 @@ pub(super) extern "C" fn lbxdp_route(
         destination_mac: params.dmac,
     };
     u32::try_from(code).unwrap_or(BPF_FIB_LKUP_RET_UNREACHABLE)
+}
+
+/// [`mss::clamp`]; returns 0, since a global function must return something.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_clamp_mss(ctx: *mut xdp_md, start: u32, segment_len: u32, limit: u32) -> u32 {
+    mss::clamp(
+        &mut Packet::new(ctx),
+        start as usize,
+        segment_len as usize,
+        limit as u16,
+    );
+    0
 }
 
 /// What [`lbxdp_sum`] returns if it cannot reach all bytes.

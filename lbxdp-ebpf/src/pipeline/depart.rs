@@ -26,8 +26,8 @@ pub struct Order {
     pub takes_hop: bool,
     /// The next link.
     pub link: Link,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// The largest TCP segment size that may be announced; 0 if the packet announces none.
+    pub mss: u16,
 }
 
 const _: () = assert!(
@@ -50,8 +50,17 @@ impl Order {
             source_mac: [0; 6],
             vlan: [0; 2],
         },
-        reserved: [0; 2],
+        mss: 0,
     };
+}
+
+impl Order {
+    /// Where the IP header is when the order has been carried out.
+    #[inline(always)]
+    #[must_use]
+    pub fn start_then(&self, path: Option<&Path>) -> usize {
+        self.link.len() + path.map_or(0, |path| usize::from(path.header_len))
+    }
 }
 
 /// Addresses of the next link.
@@ -66,6 +75,18 @@ pub struct Link {
     pub vlan: [u8; 2],
 }
 
+impl Link {
+    /// Bytes of the headers.
+    #[inline(always)]
+    const fn len(&self) -> usize {
+        if u16::from_ne_bytes(self.vlan) == 0 {
+            size_of::<Ethernet>()
+        } else {
+            size_of::<Pair<Ethernet, Tag>>()
+        }
+    }
+}
+
 /// Carries out an order: makes or takes room, rewrites, and writes the headers in front, which are
 /// those of `path` if there is one.
 ///
@@ -78,13 +99,8 @@ pub fn carry_out<F: Frame>(
     order: &Order,
     path: Option<&Path>,
 ) -> Result<(), NoRoom> {
-    let link_len = if order.link.vlan == [0, 0] {
-        size_of::<Ethernet>()
-    } else {
-        size_of::<Pair<Ethernet, Tag>>()
-    };
-    let headers = path.map_or(0, |path| usize::from(path.header_len));
-    let start = link_len + headers;
+    let link_len = order.link.len();
+    let start = order.start_then(path);
     let delta = order.start as i32 - start as i32;
     if delta != 0 {
         frame.move_head(delta)?;

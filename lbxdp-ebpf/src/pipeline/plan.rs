@@ -6,6 +6,7 @@ use crate::abi::{
 use crate::encap;
 use crate::frame::Frame;
 use crate::hash::{self, FlowKey};
+use crate::mss;
 use crate::nat::End;
 use crate::parse::Ip;
 use crate::steer;
@@ -88,6 +89,10 @@ pub(super) fn request<'t, T: Tables>(
         link: link_of(&origin.path),
         ..Order::EMPTY
     };
+    // With DSR, answers do not take this path.
+    if subject.ports.opens && mode == Mode::NatPreserve {
+        to.mss = mss_within(tables, ip, origin.path.mtu, subject.tunnel);
+    }
     Ok(Plan {
         verdict: Verdict {
             action: action(origin.path.ifindex, ingress),
@@ -169,6 +174,18 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         },
         way,
     })
+}
+
+/// The largest TCP segment size that either end of a connection may announce. What one end
+/// announces the other end sends, so that both ways the same paths count: the origin's, of `mtu`
+/// bytes, and the tunnel that the client is behind, if it is.
+#[inline(always)]
+fn mss_within<T: Tables>(tables: &T, ip: &Ip, mtu: u16, client: Option<TunnelIndex>) -> u16 {
+    let mut mtu = mtu;
+    if let Some(path) = client.and_then(|index| tables.tunnel(index)) {
+        mtu = mtu.min(path.mtu);
+    }
+    mss::of_mtu(ip.outline.version, mtu)
 }
 
 #[inline(always)]

@@ -1,5 +1,17 @@
 use super::wire_type;
 
+/// TCP: synchronise sequence numbers, in [`Tcp::flags`].
+pub const TCP_SYN: u8 = 0x02;
+
+/// Kind of a TCP option: end of the list (RFC 9293, 3.2), one byte.
+pub const TCP_END: u8 = 0;
+/// Kind of a TCP option: no operation, one byte.
+pub const TCP_NOP: u8 = 1;
+/// Kind of a TCP option: maximum segment size.
+pub const TCP_MSS: u8 = 2;
+/// Bytes of that option: kind, length, and the size in two.
+pub const TCP_MSS_LEN: usize = 4;
+
 /// The start of both TCP and UDP.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
