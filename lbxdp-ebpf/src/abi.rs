@@ -7,6 +7,7 @@
 //! pinned maps.
 
 mod address;
+mod allowance;
 mod counter;
 mod entity;
 mod node;
@@ -18,9 +19,10 @@ mod service;
 mod tunnel;
 
 pub use address::{Address, Port};
+pub use allowance::Allowance;
 pub use counter::{Count, Traffic};
 pub use entity::{Entity, EntityKey, EntityKind};
-pub use node::{Heartbeat, NODE_LOCAL_REPLIES, Node, PortSet};
+pub use node::{Heartbeat, NODE_ECHO, NODE_LOCAL_REPLIES, Node, PortSet};
 pub use origin::{Mode, Origin, OriginIndex};
 pub use path::{
     Encapsulation, HEADER_SPACE, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,

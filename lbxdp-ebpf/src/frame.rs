@@ -50,6 +50,12 @@ pub trait Frame {
     /// The one's complement sum of `len` bytes from `offset`, if all of them are in reach.
     fn sum(&self, offset: usize, len: usize) -> Option<Sum>;
 
+    /// Takes bytes off the end, so that `len` are left.
+    ///
+    /// # Errors
+    /// When there are not as many; the frame is then as it was.
+    fn truncate(&mut self, len: usize) -> Result<(), NoRoom>;
+
     /// Moves the start of the frame: forward (`delta` > 0) takes bytes off, backward puts bytes,
     /// of unspecified content, before it.
     ///

@@ -30,6 +30,7 @@ pub mod decap;
 pub mod encap;
 pub mod frame;
 pub mod hash;
+pub mod icmp;
 #[cfg(not(target_arch = "bpf"))]
 pub mod mem;
 pub mod mss;

@@ -10,8 +10,8 @@ use crate::frame::Frame;
 use crate::verdict::Reason;
 use crate::wire::{
     DSTOPTS, ETHERTYPE_DOT1AD, ETHERTYPE_DOT1Q, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, FRAGMENT,
-    HOPOPTS, IPPROTO_AH, IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Ipv6Extension, ROUTING, TCP_SYN,
-    Tag, Tcp, Udp,
+    HOPOPTS, ICMP_ECHO, ICMPV6_ECHO_REQUEST, IPPROTO_AH, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP,
+    IPPROTO_UDP, IPV4_DF, Icmp, Ipv4, Ipv6, Ipv6Extension, ROUTING, TCP_SYN, Tag, Tcp, Udp,
 };
 
 /// VLAN tags that are skipped.
@@ -107,8 +107,10 @@ pub struct Ip {
     pub ttl: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
+    /// [`IPV4_DF`], or 0 for a packet that a router may fragment.
+    pub dont_fragment: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Source address.
     pub source: Address,
     /// Destination address.
@@ -132,7 +134,8 @@ impl Ip {
         },
         ttl: 0,
         traffic_class: 0,
-        reserved: [0; 2],
+        dont_fragment: 0,
+        reserved: 0,
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
     };
@@ -152,7 +155,7 @@ impl Ip {
     }
 }
 
-/// The ports of a TCP segment or UDP datagram.
+/// The ports of a TCP segment or UDP datagram, and what else matters of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ports {
     /// Source port.
@@ -161,6 +164,8 @@ pub struct Ports {
     pub destination: Port,
     /// Whether this is TCP that opens a connection, from either end: with SYN.
     pub opens: bool,
+    /// Whether this is an echo request, of which both ports are 0.
+    pub echo: bool,
 }
 
 /// Parses the Ethernet header and up to two VLAN tags; says where the IP header is.
@@ -212,7 +217,7 @@ pub fn network<F: Frame>(
     Ok(ip)
 }
 
-/// Reads the ports, if the packet has a TCP or UDP header and all of it.
+/// Reads the ports, if the packet has a TCP or UDP header and all of it, or is an echo request.
 ///
 /// # Errors
 /// The packet is of another protocol, or cut short.
@@ -227,6 +232,14 @@ pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
             let udp: &Udp = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
             (size_of::<Udp>(), udp.ports, false)
         }
+        IPPROTO_ICMP | IPPROTO_ICMPV6 if is_echo_request(frame, ip) => {
+            return Ok(Ports {
+                source: Port::new(0),
+                destination: Port::new(0),
+                opens: false,
+                echo: true,
+            });
+        }
         _ => return Err(Reason::OtherProtocol),
     };
     if (ip.outline.payload_len() as usize) < size {
@@ -236,7 +249,23 @@ pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
         source: Port::from_bytes(ports.source),
         destination: Port::from_bytes(ports.destination),
         opens,
+        echo: false,
     })
+}
+
+/// Whether the packet is an echo request, in a plain IP header.
+#[inline(always)]
+fn is_echo_request<F: Frame>(frame: &F, ip: &Ip) -> bool {
+    let (protocol, kind, header_len) = match ip.outline.version {
+        Version::V4 => (IPPROTO_ICMP, ICMP_ECHO, size_of::<Ipv4>()),
+        Version::V6 => (IPPROTO_ICMPV6, ICMPV6_ECHO_REQUEST, size_of::<Ipv6>()),
+    };
+    ip.outline.protocol == protocol
+        && ip.outline.header_len == header_len as u32
+        && ip.outline.payload_len() >= size_of::<Icmp>() as u32
+        && frame
+            .at::<Icmp>(ip.payload())
+            .is_some_and(|icmp| icmp.kind == kind && icmp.code == 0)
 }
 
 #[inline(always)]
@@ -261,7 +290,8 @@ fn ipv4<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
         },
         ttl: header.time_to_live,
         traffic_class: header.type_of_service,
-        reserved: [0; 2],
+        dont_fragment: flags & IPV4_DF,
+        reserved: 0,
         source: Address::from_v4(header.source),
         destination: Address::from_v4(header.destination),
     })
@@ -290,7 +320,9 @@ fn ipv6<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
         },
         ttl: header.hop_limit,
         traffic_class: (version_class << 4) | (class_label >> 4),
-        reserved: [0; 2],
+        // Only its sender may (RFC 8200, 5).
+        dont_fragment: IPV4_DF,
+        reserved: 0,
         source: Address::from_v6(header.source),
         destination: Address::from_v6(header.destination),
     };

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer;
 mod depart;
 mod plan;
 
@@ -21,7 +22,8 @@ use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Reason, Verdict};
 
-pub use depart::{Order, carry_out};
+use answer::answer;
+pub use depart::{Order, Task, carry_out, prepare};
 pub use plan::Plan;
 
 /// The steps whose verification by the kernel must not be multiplied by the ways that lead to
@@ -41,6 +43,15 @@ pub trait Steps: Frame + Sized {
     ) -> Result<(), Reason> {
         *ip = parse::network(self, start, version, end)?;
         Ok(())
+    }
+
+    /// [`prepare()`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    fn prepare(&mut self, order: &mut Order) -> Result<(), NoRoom> {
+        prepare(self, order)
     }
 
     /// [`carry_out()`].
@@ -67,13 +78,16 @@ pub fn process<F: Steps, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> 
         Ok(plan) => plan,
         Err(reason) => return reason.into(),
     };
+    if order.task != Task::Forward && frame.prepare(&mut order).is_err() {
+        return Reason::NoHeadroom.into();
+    }
     match frame.carry_out(&order, plan.path()) {
         Ok(()) => {
             // Last, and in whatever headers: it changes a value and, by as much, the checksum over
             // it, so that the sum of the packet stays.
-            if order.mss != 0 {
+            if order.task == Task::Forward && order.limit != 0 {
                 let segment = order.start_then(plan.path()) + order.outline.header_len as usize;
-                frame.clamp_mss(segment, order.outline.payload_len() as usize, order.mss);
+                frame.clamp_mss(segment, order.outline.payload_len() as usize, order.limit);
             }
             plan.verdict
         }
@@ -100,14 +114,22 @@ pub fn plan<'t, F: Steps, T: Tables>(
     frame.network(start, version, frame.len(), &mut ip)?;
     let node = tables.node().ok_or(Reason::NotConfigured)?;
     let subject = subject(frame, tables, &mut ip)?;
-    match role(tables, &node, &subject)? {
-        Role::Request(listener) => {
-            plan::request(tables, &node, &subject, &listener, ingress, order)
-        }
-        Role::Reply(reverse) => {
-            plan::reply(frame, tables, &node, &subject, &reverse, ingress, order)
+    if answer::is_asked(tables, &node, &subject) {
+        order.task = Task::Echo;
+    } else {
+        let planned = match role(tables, &node, &subject)? {
+            Role::Request(listener) => {
+                plan::request(tables, &node, &subject, &listener, ingress, order)
+            }
+            Role::Reply(reverse) => {
+                plan::reply(frame, tables, &node, &subject, &reverse, ingress, order)
+            }
+        };
+        if order.task == Task::Forward {
+            return planned;
         }
     }
+    answer(frame, tables, &subject, ingress, order)
 }
 
 /// The packet that is balanced: the one in the frame, or the one in its tunnel.
@@ -182,6 +204,9 @@ fn role<'t, T: Tables>(
     let Subject {
         ip, ports, vnet, ..
     } = subject;
+    if ports.echo {
+        return Err(Reason::OtherProtocol);
+    }
     // Made where they are used, so that their places on the stack can be one.
     let from = || steer::service(ip.source, ports.source, ip.outline.protocol, *vnet);
     let to = || {

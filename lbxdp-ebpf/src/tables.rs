@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    Address, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey,
-    Row, Service, Table, TunnelIndex,
+    Address, Allowance, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse,
+    RouteKey, Row, Service, Table, TunnelIndex,
 };
 use crate::parse::Ip;
 
@@ -38,6 +38,12 @@ pub trait Tables {
     fn tunnel(&self, index: TunnelIndex) -> Option<Self::Ref<'_, Path>>;
     /// The tunnel that leads to an address within a VNet, by longest prefix.
     fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex>;
+    /// How many messages of its own this CPU may still send.
+    fn allowance(&self) -> Allowance;
+    /// Sets what is left of them.
+    fn set_allowance(&self, left: Allowance);
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    fn now_ns(&self) -> u64;
     /// The way to a client, by the node's own routes.
     fn route(&self, query: &RouteQuery<'_>) -> Route;
 }

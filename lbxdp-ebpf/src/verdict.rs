@@ -110,6 +110,8 @@ pub enum Kind {
     Forward,
     /// Sent back to a client.
     Reply,
+    /// Answered by the node itself.
+    Answer,
 }
 
 reasons! {
@@ -134,7 +136,9 @@ reasons! {
     OriginMissing    Drop "origin_missing"     "The row names an origin that does not exist.";
     FamilyMismatch   Drop "family_mismatch"    "The origin's address is of the other IP version.";
     TtlExpired       Drop "ttl_expired"        "The packet's TTL or hop limit is used up.";
-    TooBig           Drop "too_big"            "The packet is larger than the path to the origin allows.";
+    TooBig           Drop "too_big"            "The packet is larger than its path allows, and its sender cannot be told.";
+    TooBigLimited    Drop "too_big_limited"    "The packet is larger than the path to the origin allows; too many senders have been told so of late to tell this one.";
+    TooBigFragmentable Drop "too_big_fragmentable" "The packet is larger than the path to the origin allows, and is not fragmented here, though it may be.";
     NoNextHop        Drop "no_next_hop"        "The next hop towards the origin or tunnel is not resolved.";
     NoHeadroom       Drop "no_headroom"        "The frame has no room for another header.";
     NoReplyRoute     Drop "no_reply_route"     "No route leads back to the client.";
@@ -148,6 +152,9 @@ reasons! {
     ReplyNoNeighbour Reply "reply_no_neighbour" "The origin's answer is rewritten and left to the kernel to send, since the next hop to the client has no known MAC address yet.";
     ReplyNat         Reply "reply_nat"         "The origin's answer is rewritten and sent to the client.";
     ReplyNatTunnel   Reply "reply_nat_tunnel"  "The origin's answer is taken out of its tunnel, rewritten and sent to the client.";
+    // Answered.
+    EchoAnswered     Answer "echo_answered"    "The echo request to a VIP is answered by the node.";
+    TooBigAnswered   Answer "too_big_answered" "The packet is larger than the path to the origin allows; its sender has been told the size that fits.";
 }
 
 impl Reason {
@@ -170,7 +177,7 @@ impl Reason {
     #[must_use]
     pub const fn direction(self) -> Option<Direction> {
         match self.kind() {
-            Kind::Pass | Kind::Drop => None,
+            Kind::Pass | Kind::Drop | Kind::Answer => None,
             Kind::Forward => Some(Direction::Forward),
             Kind::Reply => Some(Direction::Reply),
         }
@@ -181,7 +188,7 @@ impl Reason {
     const fn default_action(self) -> Action {
         match self.kind() {
             Kind::Pass => Action::Pass,
-            Kind::Drop | Kind::Forward | Kind::Reply => Action::Drop,
+            Kind::Drop | Kind::Forward | Kind::Reply | Kind::Answer => Action::Drop,
         }
     }
 }

@@ -3,11 +3,16 @@
 //! Numbers of more than one byte are in network order, as the wire has them.
 
 mod eth;
+mod icmp;
 mod ip;
 mod l4;
 mod tunnel;
 
 pub use eth::{ETHERTYPE_DOT1AD, ETHERTYPE_DOT1Q, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Tag};
+pub use icmp::{
+    ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_ECHOREPLY, ICMP_FRAG_NEEDED, ICMPV6_ECHO_REPLY,
+    ICMPV6_ECHO_REQUEST, ICMPV6_PKT_TOOBIG, IPPROTO_ICMP, IPPROTO_ICMPV6, Icmp,
+};
 pub use ip::{
     DSTOPTS, FRAGMENT, HOPOPTS, IPPROTO_AH, IPPROTO_GRE, IPPROTO_IPIP, IPPROTO_IPV6, IPPROTO_TCP,
     IPPROTO_UDP, IPV4_DF, Ipv4, Ipv6, Ipv6Extension, MH, NO_NEXT_HEADER, ROUTING,

@@ -12,9 +12,11 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
-    self, Address, EntityKind, NODE_LOCAL_REPLIES, Peer, PeerKey, Port, RouteKey, Service, VnetId,
+    self, Address, EntityKind, NODE_ECHO, NODE_LOCAL_REPLIES, Peer, PeerKey, Port, RouteKey,
+    Service, VnetId,
 };
 use lbxdp_ebpf::hash::expand_key;
+use lbxdp_ebpf::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
 use crate::config::model::{Config, Forwarding, LoadBalancer, Pool, TunnelKind};
 use crate::dataplane::Desired;
@@ -124,7 +126,11 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
     let mut desired = Desired {
         node: abi::Node {
             hash_key: expand_key(config.node.hash_key.0),
-            flags: 0,
+            flags: if config.node.answer_echo {
+                NODE_ECHO
+            } else {
+                0
+            },
         },
         ..Desired::default()
     };
@@ -246,8 +252,26 @@ fn add_listeners(config: &Config, slots: &Slots, desired: &mut Desired) {
             desired
                 .listeners
                 .insert(service, abi::Listener { table, counter });
+            // What says that the address is a VIP, at which echo requests are answered.
+            desired
+                .listeners
+                .entry(echo_service(service))
+                .or_insert(abi::Listener { table, counter });
             add_reverse(config, slots, balancer, service, counter, desired);
         }
+    }
+}
+
+/// The entry of a listener's address for echo requests.
+fn echo_service(listener: Service) -> Service {
+    Service {
+        port: Port::new(0),
+        protocol: if listener.address.is_v4() {
+            IPPROTO_ICMP
+        } else {
+            IPPROTO_ICMPV6
+        },
+        ..listener
     }
 }
 

@@ -4,6 +4,7 @@
 //! the design; engines run the table ([`engine`](crate::engine)).
 
 mod dsr;
+mod echo;
 mod forwarding;
 mod headers;
 mod listeners;
@@ -12,6 +13,7 @@ mod nat;
 mod outside;
 mod replies;
 mod stranger;
+mod too_big;
 pub mod tunnel;
 mod tunnelled;
 pub mod world;
@@ -72,8 +74,10 @@ pub fn all() -> Vec<Case> {
         forwarding::cases(),
         tunnelled::cases(),
         dsr::cases(),
+        echo::cases(),
         replies::cases(),
         stranger::cases(),
+        too_big::cases(),
     ]
     .into_iter()
     .flatten()
@@ -117,7 +121,9 @@ impl Given {
         let action = match reason.kind() {
             Kind::Pass => Action::Pass,
             Kind::Drop => Action::Drop,
-            Kind::Forward | Kind::Reply => panic!("{reason:?} sends the packet somewhere"),
+            Kind::Forward | Kind::Reply | Kind::Answer => {
+                panic!("{reason:?} sends the packet somewhere")
+            }
         };
         self.case(Expect {
             action,
@@ -136,6 +142,19 @@ impl Given {
             reason,
             listener: Some(0),
             origin: Some(0),
+            tunnel: None,
+            out: Some(out),
+        })
+    }
+
+    /// The node answers by the interface that it came in by.
+    fn answers(self, reason: Reason, out: Packet) -> Case {
+        assert_eq!(reason.kind(), Kind::Answer);
+        self.case(Expect {
+            action: Action::Transmit,
+            reason,
+            listener: None,
+            origin: None,
             tunnel: None,
             out: Some(out),
         })

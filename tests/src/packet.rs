@@ -359,16 +359,51 @@ impl Packet {
     /// Adds an ICMP or ICMPv6 echo request.
     #[must_use]
     pub fn echo(self, id: u16) -> Self {
-        self.with(Layer::Icmp(Icmp { id }))
+        let [high, low] = id.to_be_bytes();
+        self.with(Layer::Icmp(Icmp {
+            kind: None,
+            code: 0,
+            rest: [high, low, 0, 1],
+            checksum: None,
+        }))
     }
 
-    /// Sets the checksum of TCP or UDP, whatever is right.
+    /// Adds an ICMP or ICMPv6 header of a type and a code, and the four bytes behind its checksum.
+    #[must_use]
+    pub fn icmp(self, kind: u8, code: u8, rest: u32) -> Self {
+        self.with(Layer::Icmp(Icmp {
+            kind: Some(kind),
+            code,
+            rest: rest.to_be_bytes(),
+            checksum: None,
+        }))
+    }
+
+    /// Adds, as bytes, the first `length` bytes of another packet, from its outermost IP header on.
+    #[must_use]
+    pub fn quote(self, packet: &Self, length: usize) -> Self {
+        let frame = packet.bytes();
+        let link: usize = packet
+            .layers
+            .iter()
+            .map_while(|layer| match layer {
+                Layer::Eth(_) => Some(14),
+                Layer::Vlan(_) => Some(4),
+                _ => None,
+            })
+            .sum();
+        let end = frame.len() - packet.trailer.len();
+        self.payload(&frame[link..end.min(link + length)])
+    }
+
+    /// Sets the checksum of TCP, UDP or ICMP, whatever is right.
     #[must_use]
     pub fn checksum(mut self, checksum: u16) -> Self {
         match self.last() {
             Layer::Tcp(tcp) => tcp.checksum = Some(checksum),
             Layer::Udp(udp) => udp.checksum = Some(checksum),
-            other => panic!("a checksum belongs to TCP or UDP, not to {other:?}"),
+            Layer::Icmp(icmp) => icmp.checksum = Some(checksum),
+            other => panic!("a checksum belongs to TCP, UDP or ICMP, not to {other:?}"),
         }
         self
     }

@@ -8,7 +8,8 @@ pub struct Service {
     pub address: Address,
     /// The port.
     pub port: Port,
-    /// IP protocol number: 6 or 17.
+    /// IP protocol number: 6 or 17; in `LISTENERS` also 1 or 58, with port 0, for an address at
+    /// which echo requests are answered ([`NODE_ECHO`](super::NODE_ECHO)).
     pub protocol: u8,
     /// Zero.
     pub reserved: u8,

@@ -1,6 +1,8 @@
 use super::steps::{NO_SUM, lbxdp_sum};
 use aya_ebpf::bindings::xdp_md;
-use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_store_bytes};
+use aya_ebpf::helpers::{
+    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
+};
 use core::arch::asm;
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom, Wire};
@@ -104,6 +106,16 @@ impl Frame for Packet {
             NO_SUM => None,
             sum => Some(Sum::from_number(sum as u32)),
         }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> Result<(), NoRoom> {
+        let more = self.len().checked_sub(len).ok_or(NoRoom)?;
+        // SAFETY: the helper checks the bounds, and all references into the packet have ended.
+        if more != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx, -(more as i32)) } != 0 {
+            return Err(NoRoom);
+        }
+        Ok(())
     }
 
     #[inline(always)]

@@ -5,11 +5,13 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use lbxdp_ebpf::abi::{
-    Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    Port, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic, TunnelIndex, capacity,
+    Allowance, Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin, OriginIndex, Path,
+    Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic, TunnelIndex,
+    capacity,
 };
 use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
 use lbxdp_ebpf::verdict::{Direction, Reason, Verdict};
@@ -47,6 +49,8 @@ static ENTITIES: HashMap<
     { capacity::ENTITIES as usize },
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
+#[btf_map]
+static ALLOWANCE: PerCpuArray<Allowance, 1> = PerCpuArray::new();
 #[btf_map]
 static REASONS: PerCpuArray<Count, { Reason::COUNT }> = PerCpuArray::new();
 #[btf_map]
@@ -131,6 +135,25 @@ impl Tables for Maps {
         ROUTES
             .get(&Key::new(RouteKey::BITS, *key))
             .map(|index| *index as TunnelIndex)
+    }
+
+    #[inline(always)]
+    fn allowance(&self) -> Allowance {
+        ALLOWANCE.get(0).copied().unwrap_or(Allowance::FULL)
+    }
+
+    #[inline(always)]
+    fn set_allowance(&self, left: Allowance) {
+        if let Some(allowance) = ALLOWANCE.get_ptr_mut(0) {
+            // SAFETY: the slot is of this CPU, on which no other program of this map runs now.
+            unsafe { *allowance = left };
+        }
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: the helper takes nothing and returns a number.
+        unsafe { bpf_ktime_get_ns() }
     }
 
     #[inline(always)]

@@ -35,6 +35,14 @@ impl Steps for Packet {
     }
 
     #[inline(always)]
+    fn prepare(&mut self, order: &mut Order) -> Result<(), NoRoom> {
+        match lbxdp_prepare(self.ctx, order) {
+            0 => Ok(()),
+            _ => Err(NoRoom),
+        }
+    }
+
+    #[inline(always)]
     fn carry_out(&mut self, order: &Order, path: Option<&Path>) -> Result<(), NoRoom> {
         let path = path.map_or(core::ptr::null(), core::ptr::from_ref);
         match lbxdp_carry_out(self.ctx, order, path) {
@@ -74,6 +82,20 @@ extern "C" fn lbxdp_network(
             0
         }
         Err(reason) => 1 + reason.index(),
+    }
+}
+
+/// [`pipeline::prepare`]: 0, or 1 if there is no room.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_prepare(ctx: *mut xdp_md, order: *mut Order) -> u32 {
+    // SAFETY: the one caller gives it an order of its own.
+    let Some(order) = (unsafe { order.as_mut() }) else {
+        return 1;
+    };
+    match pipeline::prepare(&mut Packet::new(ctx), order) {
+        Ok(()) => 0,
+        Err(NoRoom) => 1,
     }
 }
 

@@ -77,6 +77,14 @@ impl Frame for MemFrame {
         Some(Sum::ZERO.add_bytes(bytes))
     }
 
+    fn truncate(&mut self, len: usize) -> Result<(), NoRoom> {
+        if len < Self::MINIMUM || len > self.len() {
+            return Err(NoRoom);
+        }
+        self.buffer.truncate(self.start + len);
+        Ok(())
+    }
+
     fn move_head(&mut self, delta: i32) -> Result<(), NoRoom> {
         let delta = isize::try_from(delta).map_err(|_| NoRoom)?;
         let start = self.start.checked_add_signed(delta).ok_or(NoRoom)?;

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::abi::{
-    Address, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey,
-    Row, Service, Table, TunnelIndex, VnetId,
+    Address, Allowance, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse,
+    RouteKey, Row, Service, Table, TunnelIndex, VnetId,
 };
 use crate::tables::{Route, RouteQuery, Tables};
 
@@ -29,6 +29,8 @@ pub struct MemTables {
     pub tunnels: BTreeMap<TunnelIndex, Path>,
     /// Map `ROUTES`: (VNet, prefix, bits of the mapped address) to tunnel.
     pub routes: BTreeMap<(VnetId, Address, u8), TunnelIndex>,
+    /// Map `ALLOWANCE`, as every packet finds it.
+    pub allowance: Allowance,
     /// The node's own routes, first match wins.
     pub node_routes: std::vec::Vec<MemRoute>,
 }
@@ -90,6 +92,18 @@ impl Tables for MemTables {
             .filter(|((of, network, bits), _)| *of == vnet && within(*network, *bits, key.address))
             .max_by_key(|((_, _, bits), _)| *bits)
             .map(|(_, tunnel)| *tunnel)
+    }
+
+    fn allowance(&self) -> Allowance {
+        self.allowance
+    }
+
+    /// Does nothing: a packet does not change the world of the next one.
+    fn set_allowance(&self, _: Allowance) {}
+
+    /// The time of boot.
+    fn now_ns(&self) -> u64 {
+        0
     }
 
     fn route(&self, query: &RouteQuery<'_>) -> Route {

@@ -1,6 +1,7 @@
 use crate::abi::{Address, Path, Port};
 use crate::encap;
 use crate::frame::{Frame, NoRoom};
+use crate::icmp;
 use crate::nat::{self, End};
 use crate::parse::{Ip, Outline, Version};
 use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
@@ -26,12 +27,29 @@ pub struct Order {
     pub takes_hop: bool,
     /// The next link.
     pub link: Link,
-    /// The largest TCP segment size that may be announced; 0 if the packet announces none.
-    pub mss: u16,
+    /// Of [`Task::Forward`], the largest TCP segment size that the packet may announce, or 0 if it
+    /// announces none; of [`Task::TooBig`], the MTU.
+    pub limit: u16,
+    /// What is done before anything else.
+    pub task: Task,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Task {
+    /// It is sent on.
+    Forward,
+    /// It is an echo request, and becomes the reply.
+    Echo,
+    /// It is put into a message that says that it is too big.
+    TooBig,
 }
 
 const _: () = assert!(
-    size_of::<Order>() == 8 + 4 + 4 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2,
+    size_of::<Order>() == 8 + 4 + 4 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2 + 1 + 3,
     "the order has padding"
 );
 
@@ -50,7 +68,9 @@ impl Order {
             source_mac: [0; 6],
             vlan: [0; 2],
         },
-        mss: 0,
+        limit: 0,
+        task: Task::Forward,
+        reserved: [0; 3],
     };
 }
 
@@ -60,6 +80,20 @@ impl Order {
     #[must_use]
     pub fn start_then(&self, path: Option<&Path>) -> usize {
         self.link.len() + path.map_or(0, |path| usize::from(path.header_len))
+    }
+}
+
+/// Does what an order says is to be done before anything else, which may make another packet of it:
+/// the order is then about that one.
+///
+/// # Errors
+/// There is no room.
+#[inline(always)]
+pub fn prepare<F: Frame>(frame: &mut F, order: &mut Order) -> Result<(), NoRoom> {
+    match order.task {
+        Task::Forward => Ok(()),
+        Task::Echo => icmp::echo(frame, order.start as usize, &order.outline),
+        Task::TooBig => icmp::too_big(frame, order.start as usize, &mut order.outline, order.limit),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::Subject;
-use super::depart::{Link, Order};
+use super::depart::{Link, Order, Task};
 use crate::abi::{
     Listener, Mode, Node, Origin, PATH_RESOLVED, Path, Reverse, RouteKey, TunnelIndex, VnetId,
 };
@@ -18,7 +18,7 @@ use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
 pub struct Plan<'t, T: Tables + 't> {
     /// What becomes of the packet when its order is carried out.
     pub verdict: Verdict,
-    way: Way<'t, T>,
+    pub(super) way: Way<'t, T>,
 }
 
 impl<T: Tables> Plan<'_, T> {
@@ -35,7 +35,7 @@ impl<T: Tables> Plan<'_, T> {
 }
 
 /// Whose path a packet takes.
-enum Way<'t, T: Tables + 't> {
+pub(super) enum Way<'t, T: Tables + 't> {
     /// The origin's, which is a tunnel.
     Origin(T::Ref<'t, Origin>),
     /// A tunnel's.
@@ -44,7 +44,7 @@ enum Way<'t, T: Tables + 't> {
     Link,
 }
 
-/// Plans a client's packet.
+/// Plans a client's packet. If it is too big, `to` says so, and how much would not be.
 #[inline(always)]
 pub(super) fn request<'t, T: Tables>(
     tables: &'t T,
@@ -74,9 +74,14 @@ pub(super) fn request<'t, T: Tables>(
     if takes_hop {
         has_hops_left(ip)?;
     }
-    is_open(&origin.path, ip)?;
+    is_resolved(&origin.path)?;
     if mode == Mode::Dsr && !in_tunnel {
         return Err(Reason::NoNextHop);
+    }
+    if !fits(&origin.path, ip) {
+        to.task = Task::TooBig;
+        to.limit = origin.path.mtu;
+        return Err(Reason::TooBig);
     }
     *to = Order {
         outline: ip.outline,
@@ -91,7 +96,7 @@ pub(super) fn request<'t, T: Tables>(
     };
     // With DSR, answers do not take this path.
     if subject.ports.opens && mode == Mode::NatPreserve {
-        to.mss = mss_within(tables, ip, origin.path.mtu, subject.tunnel);
+        to.limit = mss_within(tables, ip, origin.path.mtu, subject.tunnel);
     }
     Ok(Plan {
         verdict: Verdict {
@@ -157,6 +162,11 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         (way, index, action)
     };
     has_hops_left(ip)?;
+    if subject.ports.opens
+        && let Some(origin) = tables.origin(reverse.origin)
+    {
+        to.limit = mss_within(tables, ip, origin.path.mtu, index_of(tunnel));
+    }
     Ok(Plan {
         verdict: Verdict {
             action,
@@ -272,19 +282,30 @@ const fn has_hops_left(ip: &Ip) -> Result<(), Reason> {
 /// is not resolved has no MTU either.
 #[inline(always)]
 fn is_open(path: &Path, ip: &Ip) -> Result<(), Reason> {
-    if !path.has(PATH_RESOLVED) {
-        return Err(Reason::NoNextHop);
-    }
-    let length = ip.outline.length;
-    let with_headers = length.checked_add(path.header_len.into());
-    if length > path.mtu || with_headers.is_none() {
+    is_resolved(path)?;
+    if !fits(path, ip) {
         return Err(Reason::TooBig);
     }
     Ok(())
 }
 
 #[inline(always)]
-const fn link_of(path: &Path) -> Link {
+pub(super) fn is_resolved(path: &Path) -> Result<(), Reason> {
+    if !path.has(PATH_RESOLVED) {
+        return Err(Reason::NoNextHop);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+pub(super) fn fits(path: &Path, ip: &Ip) -> bool {
+    let length = ip.outline.length;
+    let with_headers = length.checked_add(path.header_len.into());
+    length <= path.mtu && with_headers.is_some()
+}
+
+#[inline(always)]
+pub(super) const fn link_of(path: &Path) -> Link {
     Link {
         destination_mac: path.destination_mac,
         source_mac: path.source_mac,
@@ -309,7 +330,7 @@ const fn index_of(tunnel: TunnelIndex) -> Option<TunnelIndex> {
 }
 
 #[inline(always)]
-const fn action(ifindex: u32, ingress: u32) -> Action {
+pub(super) const fn action(ifindex: u32, ingress: u32) -> Action {
     if ifindex == ingress {
         Action::Transmit
     } else {

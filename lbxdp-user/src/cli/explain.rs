@@ -236,7 +236,7 @@ impl Explanation {
 
 const fn is_forwarded(verdict: &Verdict) -> bool {
     match verdict.reason.kind() {
-        Kind::Forward | Kind::Reply => true,
+        Kind::Forward | Kind::Reply | Kind::Answer => true,
         Kind::Pass | Kind::Drop => false,
     }
 }

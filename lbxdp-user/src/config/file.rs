@@ -66,6 +66,8 @@ section! {
         socket: PathBuf,
         /// Whether the agent may switch on IP forwarding where replies need it. Default `true`.
         manage_sysctls: bool,
+        /// Whether echo requests (pings) to the addresses of listeners are answered, by the node itself. Default `true`.
+        answer_echo: bool,
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Node {
     pub socket: PathBuf,
     /// Whether the agent may set the sysctls that the data path needs (`forwarding`).
     pub manage_sysctls: bool,
+    /// Whether echo requests to the addresses of listeners are answered.
+    pub answer_echo: bool,
 }
 
 impl Node {

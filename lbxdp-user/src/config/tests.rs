@@ -49,6 +49,7 @@ fn defaults_are_applied() {
     assert_eq!(config.node.socket, Path::new("/run/lbxdp.sock"));
     assert_eq!(config.node.xdp_mode, XdpMode::Auto);
     assert!(config.node.manage_sysctls);
+    assert!(config.node.answer_echo);
     let pool = &config.pools["web"];
     assert!(pool.enabled);
     assert_eq!(pool.minimum_origins, 1);

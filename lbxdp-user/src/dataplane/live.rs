@@ -9,8 +9,8 @@ use aya::Pod;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use lbxdp_ebpf::abi::{
-    Listener, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, Port, Reverse,
-    RouteKey, Row, Service, Table, TunnelIndex,
+    Allowance, Listener, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, Port,
+    Reverse, RouteKey, Row, Service, Table, TunnelIndex,
 };
 use lbxdp_ebpf::parse::Version;
 use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
@@ -193,6 +193,17 @@ impl Tables for LiveTables<'_> {
         let key = Key::new(RouteKey::BITS, *key);
         let tunnel = self.found(self.maps.routes.get(&key, 0), "ROUTES")?;
         TunnelIndex::try_from(tunnel).ok()
+    }
+
+    /// A full one, since each CPU has its own; a packet that is only thought of takes nothing of it.
+    fn allowance(&self) -> Allowance {
+        Allowance::FULL
+    }
+
+    fn set_allowance(&self, _: Allowance) {}
+
+    fn now_ns(&self) -> u64 {
+        0
     }
 
     fn route(&self, query: &RouteQuery<'_>) -> Route {

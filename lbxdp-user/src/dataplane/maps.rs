@@ -10,8 +10,9 @@ use aya::maps::{
     Array, HashMap, IterableMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues,
 };
 use lbxdp_ebpf::abi::{
-    Count, Entity, EntityKey, EntityKind, Heartbeat, Listener, Node, Origin, OriginIndex,
-    Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic,
+    Allowance, Count, Entity, EntityKey, EntityKind, Heartbeat, Listener, Node, Origin,
+    OriginIndex, Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service,
+    Table, Traffic,
 };
 
 use super::check::Limits;
@@ -35,6 +36,7 @@ pub struct LiveMaps {
     pub routes: LpmTrie<MapData, RouteKey, u32>,
     pub tunnel_ports: Array<MapData, PortSet>,
     pub entities: HashMap<MapData, EntityKey, Entity>,
+    pub allowance: PerCpuArray<MapData, Allowance>,
     pub reasons: PerCpuArray<MapData, Count>,
     pub listener_counters: PerCpuArray<MapData, Traffic>,
     pub origin_counters: PerCpuArray<MapData, Traffic>,
@@ -76,6 +78,7 @@ impl LiveMaps {
             routes: open(&folder, "ROUTES")?,
             tunnel_ports: open(&folder, "TUNNEL_PORTS")?,
             entities: open(&folder, "ENTITIES")?,
+            allowance: open(&folder, "ALLOWANCE")?,
             reasons: open(&folder, "REASONS")?,
             listener_counters: open(&folder, "LISTENER_COUNTERS")?,
             origin_counters: open(&folder, "ORIGIN_COUNTERS")?,
@@ -165,6 +168,15 @@ impl LiveMaps {
     /// When map `ENTITIES` cannot be read.
     pub fn entities(&self) -> Result<BTreeMap<EntityKey, Entity>> {
         entries(&self.entities).context("cannot read map ENTITIES")
+    }
+
+    /// How many messages of its own each CPU may still send.
+    ///
+    /// # Errors
+    /// When map `ALLOWANCE` cannot be read.
+    pub fn allowances(&self) -> Result<Vec<Allowance>> {
+        let cpus = self.allowance.get(&0, 0);
+        Ok(cpus.context("cannot read map ALLOWANCE")?.to_vec())
     }
 
     /// The UDP ports at which some tunnel receives.

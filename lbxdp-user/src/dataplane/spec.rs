@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapType;
 use aya::maps::lpm_trie::Key;
 use lbxdp_ebpf::abi::{
-    ABI_VERSION, Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin, Path as OriginPath,
-    Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic, capacity,
+    ABI_VERSION, Allowance, Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin,
+    Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic,
+    capacity,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -69,7 +70,7 @@ const fn counters<V>(name: &'static str, max_entries: u32, about: &'static str) 
 pub(super) const PORT_SETS: u32 = 65_536 / 64;
 
 /// All maps of the ABI.
-pub const MAPS: [MapSpec; 16] = [
+pub const MAPS: [MapSpec; 17] = [
     array::<Node>("NODE", 1, "settings of the node"),
     array::<Heartbeat>("HEARTBEAT", 1, "when the agent last confirmed the tables"),
     hash::<Service, Listener>("LISTENERS", capacity::SERVICES, "listener to table"),
@@ -104,6 +105,11 @@ pub const MAPS: [MapSpec; 16] = [
         "ENTITIES",
         capacity::ENTITIES,
         "names and health of what has a slot",
+    ),
+    counters::<Allowance>(
+        "ALLOWANCE",
+        1,
+        "how many messages of its own each CPU may still send",
     ),
     counters::<Count>(
         "REASONS",

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
-    Address, Count, EntityKind, Heartbeat, Listener, Mode, Node, Origin, Path as OriginPath, Peer,
-    PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic, VnetId,
+    Address, Allowance, Count, EntityKind, Heartbeat, Listener, Mode, Node, Origin,
+    Path as OriginPath, Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service, Table,
+    Traffic, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::Reason;
@@ -62,6 +63,7 @@ impl Pins {
             LpmTrie<RouteKey, u32> "ROUTES" NO_PREALLOC;
             Array<PortSet> "TUNNEL_PORTS" 0;
             HashMap<EntityKey, Entity> "ENTITIES" NO_PREALLOC;
+            PerCpuArray<Allowance> "ALLOWANCE" 0;
             PerCpuArray<Count> "REASONS" 0;
             PerCpuArray<Traffic> "LISTENER_COUNTERS" 0;
             PerCpuArray<Traffic> "ORIGIN_COUNTERS" 0;

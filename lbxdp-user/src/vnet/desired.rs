@@ -304,6 +304,7 @@ pub(super) mod tests {
                 pin_path: PathBuf::from("/sys/fs/bpf/lbxdp"),
                 socket: PathBuf::from("/run/lbxdp.sock"),
                 manage_sysctls: true,
+                answer_echo: true,
             },
             vnets: vnets
                 .iter()

@@ -3,6 +3,7 @@
 use lbxdp_ebpf::abi::{Encapsulation, Origin, PATH_RESOLVED, Path, VnetId};
 use lbxdp_ebpf::verdict::Reason;
 
+use super::too_big::{told, told6};
 use super::tunnel::Tunnel;
 use super::world::{
     BLUE, CLIENT4, CLIENT6, ETH0, ETH1, HOP_MAC, NODE_MAC_1, ORIGIN4, ORIGIN6, TCP, VIP4, VIP6,
@@ -140,7 +141,10 @@ fn sizes() -> Vec<Case> {
             nat4(plain()),
             fill(ask4(64), 1501, HEADERS),
         )
-        .ends(Reason::TooBig),
+        .answers(
+            Reason::TooBigAnswered,
+            told(1500, &fill(ask4(64), 1501, HEADERS)),
+        ),
         given(
             "An IPv6 packet as large as the path allows is sent.",
             nat6(plain()),
@@ -152,7 +156,10 @@ fn sizes() -> Vec<Case> {
             nat6(plain()),
             fill(ask6(64), 1501, HEADERS + 20),
         )
-        .ends(Reason::TooBig),
+        .answers(
+            Reason::TooBigAnswered,
+            told6(1500, &fill(ask6(64), 1501, HEADERS + 20)),
+        ),
         given(
             "Ethernet padding does not count against the path's size.",
             nat4(Path { mtu: 41, ..plain() }),
@@ -177,7 +184,10 @@ fn sizes() -> Vec<Case> {
             through(),
             fill(ask4(64), 1401, HEADERS),
         )
-        .ends(Reason::TooBig),
+        .answers(
+            Reason::TooBigAnswered,
+            told(1400, &fill(ask4(64), 1401, HEADERS)),
+        ),
         given(
             "DSR encapsulates a packet that just fits.",
             direct(),
@@ -199,7 +209,10 @@ fn sizes() -> Vec<Case> {
             direct(),
             fill(ask4(64), 1401, HEADERS),
         )
-        .ends(Reason::TooBig),
+        .answers(
+            Reason::TooBigAnswered,
+            told(1400, &fill(ask4(64), 1401, HEADERS)),
+        ),
     ]
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, Pod};
 use lbxdp_ebpf::abi::{
-    Count, Listener, Node, Origin, Path, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service,
-    Table, Traffic,
+    Allowance, Count, Listener, Node, Origin, Path, Peer, PeerKey, PortSet, Reverse, RouteKey, Row,
+    Service, Table, Traffic,
 };
 use lbxdp_ebpf::mem::MemTables;
 
@@ -27,6 +27,7 @@ pub(super) struct Maps {
     tunnels: Array<MapData, Path>,
     routes: LpmTrie<MapData, RouteKey, u32>,
     tunnel_ports: Array<MapData, PortSet>,
+    allowance: PerCpuArray<MapData, Allowance>,
     reasons: PerCpuArray<MapData, Count>,
     listener_counters: PerCpuArray<MapData, Traffic>,
     origin_counters: PerCpuArray<MapData, Traffic>,
@@ -57,6 +58,7 @@ impl Maps {
             tunnels: take(ebpf, "TUNNELS")?,
             routes: take(ebpf, "ROUTES")?,
             tunnel_ports: take(ebpf, "TUNNEL_PORTS")?,
+            allowance: take(ebpf, "ALLOWANCE")?,
             reasons: take(ebpf, "REASONS")?,
             listener_counters: take(ebpf, "LISTENER_COUNTERS")?,
             origin_counters: take(ebpf, "ORIGIN_COUNTERS")?,
@@ -79,6 +81,7 @@ impl Maps {
             peers,
             tunnels,
             routes,
+            allowance,
             node_routes: _,
         } = wanted;
         let now = &self.now;
@@ -87,6 +90,11 @@ impl Maps {
                 .set(0, node.unwrap_or_default(), 0)
                 .context("map NODE")?;
         }
+        // Every packet takes of it.
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        self.allowance
+            .set(0, PerCpuValues::try_from(vec![*allowance; cpus])?, 0)
+            .context("map ALLOWANCE")?;
         hash(&mut self.listeners, &now.listeners, listeners).context("map LISTENERS")?;
         hash(&mut self.reverse, &now.reverse, reverse).context("map REVERSE")?;
         hash(&mut self.peers, &now.peers, peers).context("map PEERS")?;

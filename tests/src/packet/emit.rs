@@ -119,7 +119,7 @@ impl Packet {
                 put(&mut header, 6, udp.checksum.unwrap_or(sum));
                 header
             }
-            Layer::Icmp(icmp) => self.icmp(index, icmp, &payload),
+            Layer::Icmp(icmp) => self.icmp_header(index, icmp, &payload),
             Layer::Gre(gre) => gre.header(self.ethertype_of(index + 1), &payload),
             Layer::Gue(gue) => gue.header(self.protocol_of(index + 1)),
             Layer::Vxlan(vxlan) => {
@@ -185,18 +185,18 @@ impl Packet {
         }
     }
 
-    fn icmp(&self, index: usize, icmp: &Icmp, payload: &[u8]) -> Vec<u8> {
+    fn icmp_header(&self, index: usize, icmp: &Icmp, payload: &[u8]) -> Vec<u8> {
         let v6 = matches!(self.ip_before(index), Some(Layer::Ipv6(_)));
-        let mut header = vec![if v6 { 128 } else { 8 }, 0, 0, 0];
-        header.extend(icmp.id.to_be_bytes());
-        header.extend(1_u16.to_be_bytes());
+        let kind = icmp.kind.unwrap_or(if v6 { 128 } else { 8 });
+        let mut header = vec![kind, icmp.code, 0, 0];
+        header.extend(icmp.rest);
         let sum = if v6 {
             self.pseudo(index, number::ICMPV6, header.len() + payload.len(), 0)
         } else {
             Sum16BitWords::new()
         };
         let sum = sum.add_slice(&header).add_slice(payload).ones_complement();
-        put(&mut header, 2, sum.to_be());
+        put(&mut header, 2, icmp.checksum.unwrap_or(sum.to_be()));
         header
     }
 

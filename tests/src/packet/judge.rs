@@ -196,6 +196,7 @@ fn transport(
         number::IPV4 => tunnel("IPIP", 4, payload, found),
         number::IPV6 => tunnel("IPIP", 6, payload, found),
         number::GRE => gre(payload, found),
+        number::ICMP | number::ICMPV6 => icmp(protocol.0, payload, ends, found),
         other => {
             found.lines.push(format!("protocol {other}"));
             Ok(())
@@ -242,6 +243,37 @@ fn udp(datagram: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault>
         number::PORT_GUE => gue(slice.payload(), found),
         _ => Ok(()),
     }
+}
+
+/// RFC 792; RFC 4443. Of what an error quotes, an IPv4 header is looked at.
+fn icmp(protocol: u8, message: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault> {
+    let (name, sum, is_error) = match (protocol, message.first()) {
+        (number::ICMP, kind) => (
+            "ICMP",
+            Sum16BitWords::new(),
+            matches!(kind, Some(3 | 4 | 5 | 11 | 12)),
+        ),
+        (_, kind) => (
+            "ICMPv6",
+            ends.pseudo(protocol, message.len()),
+            matches!(kind, Some(0..=127)),
+        ),
+    };
+    let [kind, code, ..] = field::<8>(name, message, 0).map_err(|fault| match fault {
+        Fault::Structure(what) => Fault::Transport(what),
+        other => other,
+    })?;
+    verify(name, sum.add_slice(message))?;
+    found.lines.push(format!("{name} {kind}/{code}"));
+    let Some(quoted) = message.get(8..).filter(|_| is_error) else {
+        return Ok(());
+    };
+    if let Some(ihl) = quoted.first().filter(|first| **first >> 4 == 4)
+        && let Some(header) = quoted.get(..usize::from(ihl & 15) * 4)
+    {
+        verify("quoted IPv4", Sum16BitWords::new().add_slice(header))?;
+    }
+    Ok(())
 }
 
 fn tunnel(name: &str, version: u8, payload: &[u8], found: &mut Dissection) -> Result<(), Fault> {

@@ -191,7 +191,11 @@ impl Udp {
 
 #[derive(Clone, Debug)]
 pub(super) struct Icmp {
-    pub(super) id: u16,
+    /// `None` for an echo request of the version at hand.
+    pub(super) kind: Option<u8>,
+    pub(super) code: u8,
+    pub(super) rest: [u8; 4],
+    pub(super) checksum: Option<u16>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -43,6 +43,8 @@ pub fn complaints(frames: &[Vec<u8>]) -> Result<Vec<String>> {
         .args(["-e", "tcp.checksum.status"])
         .args(["-e", "udp.checksum.status"])
         .args(["-e", "gre.checksum.status"])
+        .args(["-e", "icmp.checksum.status"])
+        .args(["-e", "icmpv6.checksum.status"])
         .output()
         .context("cannot run tshark")?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -69,11 +71,28 @@ fn complaint(line: &str) -> String {
     if let Some(malformed) = fields.next().filter(|text| !text.is_empty()) {
         found.push(format!("malformed: {malformed}"));
     }
-    for (name, statuses) in ["IPv4", "TCP", "UDP", "GRE"].iter().zip(fields) {
+    let mut fields: Vec<Vec<&str>> = fields
+        .map(|list| {
+            list.split(',')
+                .filter(|status| !status.is_empty())
+                .collect()
+        })
+        .collect();
+    if let [_, tcp, udp, _, icmp, icmpv6] = fields.as_mut_slice()
+        && (!icmp.is_empty() || !icmpv6.is_empty())
+        && tcp.pop().is_none()
+    {
+        // The innermost is of what is quoted, of which the end is missing.
+        udp.pop();
+    }
+    for (name, statuses) in ["IPv4", "TCP", "UDP", "GRE", "ICMP", "ICMPv6"]
+        .iter()
+        .zip(fields)
+    {
         // 0 bad, 1 good, 2 unverified, 3 not present.
         if statuses
-            .split(',')
-            .any(|status| status == "0" || status == "Bad")
+            .iter()
+            .any(|status| *status == "0" || *status == "Bad")
         {
             found.push(format!("{name} checksum is bad"));
         }

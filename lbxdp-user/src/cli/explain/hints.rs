@@ -39,7 +39,10 @@ pub(super) fn hints(
                 .to_owned(),
         ),
         Reason::NotConfigured => hints.push("Run the agent: lbxdp run --config FILE.".to_owned()),
-        Reason::TooBig => hints.push(
+        Reason::TooBig
+        | Reason::TooBigLimited
+        | Reason::TooBigFragmentable
+        | Reason::TooBigAnswered => hints.push(
             "Lower the MSS or MTU of the origins, or raise the MTU of the underlay: the tunnel's \
              is in `lbxdp status --json`."
                 .to_owned(),
@@ -66,7 +69,8 @@ pub(super) fn hints(
         | Reason::ForwardNat
         | Reason::ForwardNatTunnel
         | Reason::ReplyNat
-        | Reason::ReplyNatTunnel => {}
+        | Reason::ReplyNatTunnel
+        | Reason::EchoAnswered => {}
     }
     hints
 }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use lbxdp_ebpf::abi::{
-    Address, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey,
-    Row, Service, Table, TunnelIndex,
+    Address, Allowance, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse,
+    RouteKey, Row, Service, Table, TunnelIndex,
 };
 use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
 
@@ -115,6 +115,18 @@ impl<T: Tables> Tables for Recorder<'_, T> {
         let found = self.tables.tunnel_to(key);
         self.note(Lookup::TunnelTo(*key, found));
         found
+    }
+
+    fn allowance(&self) -> Allowance {
+        self.tables.allowance()
+    }
+
+    fn set_allowance(&self, left: Allowance) {
+        self.tables.set_allowance(left);
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.tables.now_ns()
     }
 
     fn route(&self, query: &RouteQuery<'_>) -> Route {

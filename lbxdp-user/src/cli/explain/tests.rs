@@ -238,7 +238,7 @@ fn a_packet_that_is_too_large_is_told_so() {
     question.size = Some(1451);
     assert_eq!(
         ask(&question, VnetId::LOCAL).0.verdict.reason,
-        Reason::TooBig
+        Reason::TooBigAnswered
     );
     question.size = Some(30);
     let (tables, content, names) = world();

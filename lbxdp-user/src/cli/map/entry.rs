@@ -1,9 +1,9 @@
 //! What one entry of a map says, for people and for programs.
 
 use lbxdp_ebpf::abi::{
-    Count, Encapsulation, Entity, EntityKey, EntityKind, Heartbeat, Listener, Mode,
-    NODE_LOCAL_REPLIES, Node, Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey, Reverse,
-    RouteKey, Row, Service, Table, Traffic, VnetId,
+    Allowance, Count, Encapsulation, Entity, EntityKey, EntityKind, Heartbeat, Listener, Mode,
+    NODE_ECHO, NODE_LOCAL_REPLIES, Node, Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey,
+    Reverse, RouteKey, Row, Service, Table, Traffic, VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -73,6 +73,7 @@ pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
             },
         ),
         field("local_replies", node.flags & NODE_LOCAL_REPLIES != 0),
+        field("answer_echo", node.flags & NODE_ECHO != 0),
     ]
 }
 
@@ -92,6 +93,10 @@ pub(in crate::cli) fn heartbeat(heartbeat: &Heartbeat) -> Vec<Field> {
     ]
 }
 
+pub(in crate::cli) fn allowance(allowance: Allowance) -> Vec<Field> {
+    vec![field("full_at_ns", allowance.full_at_ns)]
+}
+
 pub(in crate::cli) fn service_key(key: &Service, names: &Names) -> String {
     let socket = std::net::SocketAddr::new(key.address.to_ip(), key.port.get());
     let protocol = protocol_name(key.protocol);
@@ -100,6 +105,8 @@ pub(in crate::cli) fn service_key(key: &Service, names: &Names) -> String {
 
 pub(in crate::cli) fn protocol_name(protocol: u8) -> String {
     match protocol {
+        1 => "icmp".to_owned(),
+        58 => "icmpv6".to_owned(),
         6 => "tcp".to_owned(),
         17 => "udp".to_owned(),
         other => other.to_string(),

@@ -27,6 +27,8 @@ pub(super) fn service(text: &str, names: &Names) -> Result<Service> {
     let protocol = match protocol.to_ascii_lowercase().as_str() {
         "tcp" => 6,
         "udp" => 17,
+        "icmp" => 1,
+        "icmpv6" => 58,
         other => other.parse().map_err(|_| bad())?,
     };
     Ok(Service {

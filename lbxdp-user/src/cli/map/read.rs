@@ -97,6 +97,10 @@ pub(super) fn dump(
         "ENTITIES" => listed(content()?.entities, |key, value| {
             Entry::new(entry::entity_key(*key), entry::entity(value))
         }),
+        "ALLOWANCE" => (0_usize..)
+            .zip(maps.allowances()?)
+            .map(|(cpu, allowance)| Entry::new(cpu.to_string(), entry::allowance(allowance)))
+            .collect(),
         "REASONS" => {
             let counters = maps.counters([])?;
             counters
@@ -191,6 +195,11 @@ pub(super) fn get(
             let key = key::entity(text, names)?;
             found(&maps.entities, &key)?
                 .map(|entity| Entry::new(entry::entity_key(key), entry::entity(&entity)))
+        }
+        "ALLOWANCE" => {
+            let cpu = slot(None)?;
+            let allowance = maps.allowances()?.into_iter().nth(cpu as usize);
+            allowance.map(|allowance| Entry::new(cpu.to_string(), entry::allowance(allowance)))
         }
         "REASONS" => {
             let reason: Reason = key::reason(text)?;

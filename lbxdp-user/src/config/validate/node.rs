@@ -26,6 +26,7 @@ pub(super) fn node(
         pin_path: "/sys/fs/bpf/lbxdp".into(),
         socket: "/run/lbxdp.sock".into(),
         manage_sysctls: true,
+        answer_echo: true,
     };
     let Some(written) = written.required("", "node", hint, report) else {
         return node;
@@ -39,6 +40,7 @@ pub(super) fn node(
         pin_path,
         socket,
         manage_sysctls,
+        answer_echo,
     } = written;
     node.interfaces = interfaces(written, report);
     node.xdp_mode = xdp_mode.or(node.xdp_mode);
@@ -61,6 +63,7 @@ pub(super) fn node(
         );
     }
     node.manage_sysctls = manage_sysctls.or(true);
+    node.answer_echo = answer_echo.or(true);
     node
 }
 

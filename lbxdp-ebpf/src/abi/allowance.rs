@@ -1,0 +1,79 @@
+use super::abi_type;
+
+/// How many messages of its own a CPU may still send (map `ALLOWANCE`, one entry): a token bucket.
+///
+/// Kept as the time at which the bucket will be full again, so that a slot of zeros is a full one
+/// (this is the generic cell rate algorithm of ITU-T I.371).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Allowance {
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub full_at_ns: u64,
+}
+
+abi_type! {
+    Allowance: 8 = [u64];
+}
+
+impl Allowance {
+    /// Nanoseconds in which one more message is allowed: 1,000 in a second.
+    pub const INTERVAL_NS: u64 = 1_000_000;
+    /// Messages that are allowed at once.
+    pub const BURST: u64 = 50;
+    /// All that there can be.
+    pub const FULL: Self = Self { full_at_ns: 0 };
+
+    /// What is left after one message at the time `now_ns`; `None` if it is not allowed.
+    #[inline(always)]
+    #[must_use]
+    pub fn spend(self, now_ns: u64) -> Option<Self> {
+        let full_at_ns = self
+            .full_at_ns
+            .max(now_ns)
+            .saturating_add(Self::INTERVAL_NS);
+        if full_at_ns.saturating_sub(now_ns) > Self::BURST * Self::INTERVAL_NS {
+            return None;
+        }
+        Some(Self { full_at_ns })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many messages one after the other are allowed at `now_ns`.
+    fn at_once(allowance: &mut Allowance, now_ns: u64) -> u64 {
+        let mut count = 0;
+        while let Some(left) = allowance.spend(now_ns) {
+            *allowance = left;
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_burst_and_then_a_rate() {
+        let mut allowance = Allowance::FULL;
+        let mut now = 1_000_000_000_000;
+        assert_eq!(at_once(&mut allowance, now), Allowance::BURST);
+        now += Allowance::INTERVAL_NS - 1;
+        assert_eq!(at_once(&mut allowance, now), 0);
+        now += 1;
+        assert_eq!(at_once(&mut allowance, now), 1);
+        now += 7 * Allowance::INTERVAL_NS;
+        assert_eq!(at_once(&mut allowance, now), 7);
+        now += 1_000 * Allowance::INTERVAL_NS;
+        assert_eq!(
+            at_once(&mut allowance, now),
+            Allowance::BURST,
+            "no more than full"
+        );
+    }
+
+    #[test]
+    fn right_after_boot_the_bucket_is_full() {
+        let mut allowance = Allowance::FULL;
+        assert_eq!(at_once(&mut allowance, 0), Allowance::BURST);
+    }
+}
