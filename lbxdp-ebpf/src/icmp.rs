@@ -1,22 +1,28 @@
-//! ICMP and ICMPv6 messages of the node itself.
+//! ICMP and ICMPv6 messages: those of the node itself, and errors that it passes on.
 //!
-//! A message is made of the packet that gives rise to it, in the same frame, where that packet
+//! A message of its own is made of the packet that gives rise to it, in the same frame, where that packet
 //! begins: what is to be sent is then an IP packet like any other.
 
 #![forbid(unsafe_code)]
 
+use crate::abi::{Address, Port};
 use crate::checksum::{self, Sum};
 use crate::frame::{Frame, NoRoom};
+use crate::nat::End;
 use crate::parse::{Outline, Version};
+use crate::pipeline::Steps;
 use crate::wire::{
     ICMP_DEST_UNREACH, ICMP_ECHOREPLY, ICMP_FRAG_NEEDED, ICMPV6_ECHO_REPLY, ICMPV6_PKT_TOOBIG,
-    IPPROTO_ICMP, IPPROTO_ICMPV6, IPV4_DF, Icmp, Ipv4, Ipv6, Pair,
+    IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, IPV4_DF, Icmp, Ipv4, Ipv6, Pair, Ports,
 };
 
 /// TTL and hop limit of what the node sends (the registry of IP parameters recommends it).
 const HOPS: u8 = 64;
 /// Type of service of ICMP errors: precedence "internetwork control" (RFC 1812, 4.3.2.5).
 const INTERNETWORK_CONTROL: u8 = 0xc0;
+/// Where the checksum is in a UDP header (RFC 768) and in a TCP header (RFC 9293, 3.1).
+const UDP_CHECKSUM: usize = 6;
+const TCP_CHECKSUM: usize = 16;
 /// Longest ICMP error (RFC 1812, 4.3.2.3).
 const MAX_ERROR: u16 = 576;
 /// Longest ICMPv6 error: the MTU that every link has (RFC 4443, 2.4 c).
@@ -60,6 +66,79 @@ fn reply(message: &mut Icmp, kind: u8) {
     message.kind = kind;
     let change = Sum::ZERO.sub(old).add([kind, message.code]);
     checksum::update(&mut message.checksum, change);
+}
+
+/// Translates the ICMP error at `start`: `end` of it becomes `address`, and so does the other end of
+/// the packet that it quotes, where the port becomes `port` unless that is 0.
+///
+/// # Errors
+/// A header is not in reach.
+#[inline(always)]
+pub fn translate<F: Steps>(
+    frame: &mut F,
+    start: usize,
+    ip: &Outline,
+    end: End,
+    address: &Address,
+    port: Port,
+) -> Result<(), NoRoom> {
+    let message = start + ip.header_len as usize;
+    let quoted = message + size_of::<Icmp>();
+    let other = match end {
+        End::Source => End::Destination,
+        End::Destination => End::Source,
+    };
+    // The addresses of both, and what they change: of ICMPv6, the pseudo header as well.
+    let outer = frame
+        .readdress(start, ip.version, end, address)
+        .ok_or(NoRoom)?;
+    let inner = frame
+        .readdress(quoted, ip.version, other, address)
+        .ok_or(NoRoom)?;
+    let (mut change, header_len, protocol) = match ip.version {
+        Version::V4 => {
+            let header: &Ipv4 = frame.at(quoted).ok_or(NoRoom)?;
+            let header_len = usize::from(header.version_ihl & 0x0f) * 4;
+            // What the addresses add, the checksum of the quoted header takes.
+            (Sum::ZERO, header_len, header.protocol)
+        }
+        Version::V6 => {
+            let header: &Ipv6 = frame.at(quoted).ok_or(NoRoom)?;
+            (outer.plus(inner), size_of::<Ipv6>(), header.next_header)
+        }
+    };
+    let transport = quoted + header_len;
+    let mut ports = Sum::ZERO;
+    if port.get() != 0 {
+        let both: &mut Ports = frame.at_mut(transport).ok_or(NoRoom)?;
+        let field = match other {
+            End::Source => &mut both.source,
+            End::Destination => &mut both.destination,
+        };
+        ports = Sum::ZERO.sub(*field).add(port.to_bytes());
+        *field = port.to_bytes();
+        change = change.plus(ports);
+    }
+    // The checksum of TCP is behind the eight bytes that are quoted at least.
+    let end = start + usize::from(ip.length);
+    let field = match protocol {
+        IPPROTO_UDP => Some(transport + UDP_CHECKSUM),
+        IPPROTO_TCP if transport + TCP_CHECKSUM + 2 <= end => Some(transport + TCP_CHECKSUM),
+        _ => None,
+    };
+    if let Some(field) = field {
+        let field: &mut [u8; 2] = frame.at_mut(field).ok_or(NoRoom)?;
+        let old = *field;
+        if protocol == IPPROTO_UDP {
+            checksum::update_udp(field, inner.plus(ports));
+        } else {
+            checksum::update(field, inner.plus(ports));
+        }
+        change = change.plus(Sum::ZERO.sub(old).add(*field));
+    }
+    let header: &mut Icmp = frame.at_mut(message).ok_or(NoRoom)?;
+    checksum::update(&mut header.checksum, change);
+    Ok(())
 }
 
 /// Puts "too big", with the MTU of the path, before the packet at `start`, which it quotes and

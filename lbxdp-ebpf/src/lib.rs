@@ -4,11 +4,13 @@
 //! NIC -> main.rs (Frame = context, Tables = maps)
 //!   parse      Ethernet [802.1Q/802.1ad] / IPv4 (options) / IPv6 (extension headers) / TCP, UDP
 //!   a tunnel?  known outer source, destination, VNI or key -> the packet inside
+//!   ICMP       echo to a VIP -> answered here; an error -> a packet of the flow that it quotes
 //!   listener   (vnet, address, port, protocol); none -> XDP_PASS, untouched
 //!   row        rows[half + reduce(hash, M)] -> origin
 //!   forward    dsr: encapsulate, or the origin's MAC | nat: rewrite, then plain or through the tunnel
 //!              (and of a SYN, the segment size becomes what the tunnel carries, both ways)
 //!   reply      an origin's answer -> listener's address back as source -> route -> client
+//!   too big    fragmentation needed, packet too big -> back to the client, at a limited rate
 //! -> XDP_TX / XDP_REDIRECT
 //! ```
 //!

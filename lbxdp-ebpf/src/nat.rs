@@ -52,26 +52,7 @@ pub fn rewrite<F: Frame>(
     address: &Address,
     port: Port,
 ) -> Option<()> {
-    let change = match outline.version {
-        Version::V4 => {
-            let header: &mut Ipv4 = frame.at_mut(start)?;
-            let field = match end {
-                End::Source => &mut header.source,
-                End::Destination => &mut header.destination,
-            };
-            let change = exchange(field, address.v4_octets());
-            checksum::update(&mut header.header_checksum, change);
-            change
-        }
-        Version::V6 => {
-            let header: &mut Ipv6 = frame.at_mut(start)?;
-            let field = match end {
-                End::Source => &mut header.source,
-                End::Destination => &mut header.destination,
-            };
-            exchange(field, address.octets())
-        }
-    };
+    let change = readdress(frame, start, outline.version, end, address)?;
     let transport = start + outline.header_len as usize;
     match outline.protocol {
         IPPROTO_TCP => {
@@ -96,6 +77,40 @@ pub fn rewrite<F: Frame>(
         _ => return None,
     }
     Some(())
+}
+
+/// Gives one end of the IP header at `start` another address, of the same IP version; says how the
+/// sum of a pseudo header changes.
+///
+/// `None` if the header is not there.
+#[inline(always)]
+pub fn readdress<F: Frame>(
+    frame: &mut F,
+    start: usize,
+    version: Version,
+    end: End,
+    address: &Address,
+) -> Option<Sum> {
+    Some(match version {
+        Version::V4 => {
+            let header: &mut Ipv4 = frame.at_mut(start)?;
+            let field = match end {
+                End::Source => &mut header.source,
+                End::Destination => &mut header.destination,
+            };
+            let change = exchange(field, address.v4_octets());
+            checksum::update(&mut header.header_checksum, change);
+            change
+        }
+        Version::V6 => {
+            let header: &mut Ipv6 = frame.at_mut(start)?;
+            let field = match end {
+                End::Source => &mut header.source,
+                End::Destination => &mut header.destination,
+            };
+            exchange(field, address.octets())
+        }
+    })
 }
 
 /// Puts `new` into an address field; says how the sum changes.

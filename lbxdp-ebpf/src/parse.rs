@@ -9,11 +9,15 @@ use crate::abi::{Address, Port};
 use crate::frame::Frame;
 use crate::verdict::Reason;
 use crate::wire::{
-    DSTOPTS, ETHERTYPE_DOT1AD, ETHERTYPE_DOT1Q, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, FRAGMENT,
-    HOPOPTS, ICMP_ECHO, ICMPV6_ECHO_REQUEST, IPPROTO_AH, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP,
-    IPPROTO_UDP, IPV4_DF, Icmp, Ipv4, Ipv6, Ipv6Extension, ROUTING, TCP_SYN, Tag, Tcp, Udp,
+    self, DSTOPTS, ETHERTYPE_DOT1AD, ETHERTYPE_DOT1Q, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet,
+    FRAGMENT, HOPOPTS, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_PARAMETERPROB, ICMP_TIME_EXCEEDED,
+    ICMPV6_DEST_UNREACH, ICMPV6_ECHO_REQUEST, ICMPV6_PARAMPROB, IPPROTO_AH, IPPROTO_ICMP,
+    IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, IPV4_DF, Icmp, Ipv4, Ipv6, Ipv6Extension, ROUTING,
+    TCP_SYN, Tag, Tcp, Udp,
 };
 
+/// Bytes that an ICMP error quotes at least behind the IP header (RFC 792).
+const QUOTED_TRANSPORT: usize = 8;
 /// VLAN tags that are skipped.
 const MAX_TAGS: usize = 2;
 /// IPv6 extension headers that are followed.
@@ -109,9 +113,9 @@ pub struct Ip {
     pub traffic_class: u8,
     /// [`IPV4_DF`], or 0 for a packet that a router may fragment.
     pub dont_fragment: u8,
-    /// Zero.
-    pub reserved: u8,
-    /// Source address.
+    /// Protocol of the flow: its own, or, of an ICMP error, that of what it quotes.
+    pub flow_protocol: u8,
+    /// Source address of the flow: its own, or, of an ICMP error, the destination that it quotes.
     pub source: Address,
     /// Destination address.
     pub destination: Address,
@@ -135,7 +139,7 @@ impl Ip {
         ttl: 0,
         traffic_class: 0,
         dont_fragment: 0,
-        reserved: 0,
+        flow_protocol: 0,
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
     };
@@ -166,6 +170,21 @@ pub struct Ports {
     pub opens: bool,
     /// Whether this is an echo request, of which both ports are 0.
     pub echo: bool,
+    /// Whether this is an ICMP error about a packet of the other direction, whose ports these are,
+    /// the other way round.
+    pub related: bool,
+}
+
+impl Ports {
+    /// What stands where none have been read yet. (So that nothing is undefined where there are
+    /// none: the compiler might take any register for it, which the kernel's verifier minds.)
+    pub const NONE: Self = Self {
+        source: Port::new(0),
+        destination: Port::new(0),
+        opens: false,
+        echo: false,
+        related: false,
+    };
 }
 
 /// Parses the Ethernet header and up to two VLAN tags; says where the IP header is.
@@ -217,40 +236,35 @@ pub fn network<F: Frame>(
     Ok(ip)
 }
 
-/// Reads the ports, if the packet has a TCP or UDP header and all of it, or is an echo request.
+/// Reads the ports to where there are none yet, if the packet has a TCP or UDP header and all of it,
+/// or is an echo request.
 ///
 /// # Errors
 /// The packet is of another protocol, or cut short.
 #[inline(always)]
-pub fn transport<F: Frame>(frame: &F, ip: &Ip) -> Result<Ports, Reason> {
-    let (size, ports, opens) = match ip.outline.protocol {
+pub fn transport<F: Frame>(frame: &F, ip: &Ip, to: &mut Ports) -> Result<(), Reason> {
+    let (size, ports) = match ip.outline.protocol {
         IPPROTO_TCP => {
             let tcp: &Tcp = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
-            (size_of::<Tcp>(), tcp.ports, tcp.flags & TCP_SYN != 0)
+            to.opens = tcp.flags & TCP_SYN != 0;
+            (size_of::<Tcp>(), tcp.ports)
         }
         IPPROTO_UDP => {
             let udp: &Udp = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
-            (size_of::<Udp>(), udp.ports, false)
+            (size_of::<Udp>(), udp.ports)
         }
         IPPROTO_ICMP | IPPROTO_ICMPV6 if is_echo_request(frame, ip) => {
-            return Ok(Ports {
-                source: Port::new(0),
-                destination: Port::new(0),
-                opens: false,
-                echo: true,
-            });
+            to.echo = true;
+            return Ok(());
         }
         _ => return Err(Reason::OtherProtocol),
     };
     if (ip.outline.payload_len() as usize) < size {
         return Err(Reason::Malformed);
     }
-    Ok(Ports {
-        source: Port::from_bytes(ports.source),
-        destination: Port::from_bytes(ports.destination),
-        opens,
-        echo: false,
-    })
+    to.source = Port::from_bytes(ports.source);
+    to.destination = Port::from_bytes(ports.destination);
+    Ok(())
 }
 
 /// Whether the packet is an echo request, in a plain IP header.
@@ -266,6 +280,65 @@ fn is_echo_request<F: Frame>(frame: &F, ip: &Ip) -> bool {
         && frame
             .at::<Icmp>(ip.payload())
             .is_some_and(|icmp| icmp.kind == kind && icmp.code == 0)
+}
+
+/// Reads what an ICMP error quotes. If it is a packet of TCP or UDP from where the error goes, the
+/// flow of `ip` becomes its flow the other way round, of which the ports are returned: the error is
+/// a packet of that flow.
+#[inline(always)]
+pub fn related<F: Frame>(frame: &F, ip: &mut Ip) -> Option<[[u8; 2]; 2]> {
+    let message = ip.payload();
+    let kind = frame.at::<Icmp>(message)?.kind;
+    let quoted = message + size_of::<Icmp>();
+    let (source, destination, protocol, header_len) = match ip.outline.version {
+        Version::V4 => {
+            let is_error = matches!(
+                kind,
+                ICMP_DEST_UNREACH | ICMP_TIME_EXCEEDED | ICMP_PARAMETERPROB
+            );
+            if ip.outline.protocol != IPPROTO_ICMP || !is_error {
+                return None;
+            }
+            let header: &Ipv4 = frame.at(quoted)?;
+            let [flags, offset] = header.flags_fragment_offset;
+            // Only of a first fragment the ports are there.
+            if header.version_ihl >> 4 != 4 || flags & 0x1f != 0 || offset != 0 {
+                return None;
+            }
+            (
+                Address::from_v4(header.source),
+                Address::from_v4(header.destination),
+                header.protocol,
+                usize::from(header.version_ihl & 0x0f) * 4,
+            )
+        }
+        Version::V6 => {
+            let is_error = matches!(kind, ICMPV6_DEST_UNREACH..=ICMPV6_PARAMPROB);
+            if ip.outline.protocol != IPPROTO_ICMPV6 || !is_error {
+                return None;
+            }
+            let header: &Ipv6 = frame.at(quoted)?;
+            (
+                Address::from_v6(header.source),
+                Address::from_v6(header.destination),
+                header.next_header,
+                size_of::<Ipv6>(),
+            )
+        }
+    };
+    if header_len < size_of::<Ipv4>() || !matches!(protocol, IPPROTO_TCP | IPPROTO_UDP) {
+        return None;
+    }
+    let transport = quoted + header_len;
+    // RFC 792: at least eight bytes are quoted.
+    if transport + QUOTED_TRANSPORT > ip.end() || source != ip.destination {
+        return None;
+    }
+    let ports: &wire::Ports = frame.at(transport)?;
+    let ports = [ports.destination, ports.source];
+    ip.flow_protocol = protocol;
+    ip.source = destination;
+    Some(ports)
 }
 
 #[inline(always)]
@@ -291,7 +364,7 @@ fn ipv4<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
         ttl: header.time_to_live,
         traffic_class: header.type_of_service,
         dont_fragment: flags & IPV4_DF,
-        reserved: 0,
+        flow_protocol: header.protocol,
         source: Address::from_v4(header.source),
         destination: Address::from_v4(header.destination),
     })
@@ -322,7 +395,7 @@ fn ipv6<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
         traffic_class: (version_class << 4) | (class_label >> 4),
         // Only its sender may (RFC 8200, 5).
         dont_fragment: IPV4_DF,
-        reserved: 0,
+        flow_protocol: protocol,
         source: Address::from_v6(header.source),
         destination: Address::from_v6(header.destination),
     };

@@ -13,14 +13,19 @@ mod answer;
 mod depart;
 mod plan;
 
-use crate::abi::{Listener, NODE_LOCAL_REPLIES, Node, Path, Reverse, TunnelIndex, VnetId};
+use crate::abi::{
+    Address, Listener, NODE_LOCAL_REPLIES, Node, Path, Port, Reverse, TunnelIndex, VnetId,
+};
+use crate::checksum::Sum;
 use crate::decap;
 use crate::frame::{Frame, NoRoom};
 use crate::mss;
+use crate::nat::{self, End};
 use crate::parse::{self, Ip, Ports, Version};
 use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Reason, Verdict};
+use crate::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
 use answer::answer;
 pub use depart::{Order, Task, carry_out, prepare};
@@ -43,6 +48,24 @@ pub trait Steps: Frame + Sized {
     ) -> Result<(), Reason> {
         *ip = parse::network(self, start, version, end)?;
         Ok(())
+    }
+
+    /// [`parse::related`].
+    #[inline(always)]
+    fn related(&self, ip: &mut Ip) -> Option<[[u8; 2]; 2]> {
+        parse::related(self, ip)
+    }
+
+    /// [`nat::readdress`].
+    #[inline(always)]
+    fn readdress(
+        &mut self,
+        start: usize,
+        version: Version,
+        end: End,
+        address: &Address,
+    ) -> Option<Sum> {
+        nat::readdress(self, start, version, end, address)
     }
 
     /// [`prepare()`].
@@ -113,7 +136,8 @@ pub fn plan<'t, F: Steps, T: Tables>(
     let mut ip = Ip::EMPTY;
     frame.network(start, version, frame.len(), &mut ip)?;
     let node = tables.node().ok_or(Reason::NotConfigured)?;
-    let subject = subject(frame, tables, &mut ip)?;
+    let mut ports = Ports::NONE;
+    let subject = subject(frame, tables, &mut ip, &mut ports)?;
     if answer::is_asked(tables, &node, &subject) {
         order.task = Task::Echo;
     } else {
@@ -125,7 +149,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
                 plan::reply(frame, tables, &node, &subject, &reverse, ingress, order)
             }
         };
-        if order.task == Task::Forward {
+        if order.task != Task::TooBig {
             return planned;
         }
     }
@@ -135,7 +159,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
 /// The packet that is balanced: the one in the frame, or the one in its tunnel.
 struct Subject<'a> {
     ip: &'a Ip,
-    ports: Ports,
+    ports: &'a Ports,
     /// The VNet in which its addresses are meant.
     vnet: VnetId,
     /// The tunnel that it came by.
@@ -153,6 +177,7 @@ fn subject<'a, F: Steps, T: Tables>(
     frame: &F,
     tables: &T,
     ip: &'a mut Ip,
+    ports: &'a mut Ports,
 ) -> Result<Subject<'a>, Reason> {
     let mut otherwise = Reason::NoListener;
     if let Some(tunnelled) = decap::recognise(frame, tables, ip) {
@@ -162,9 +187,10 @@ fn subject<'a, F: Steps, T: Tables>(
             if ip.destination == peer.inner_v4 || ip.destination == peer.inner_v6 {
                 return Err(Reason::TunnelOwn);
             }
+            transport(frame, ip, ports)?;
             return Ok(Subject {
-                ports: parse::transport(frame, ip)?,
                 ip,
+                ports,
                 vnet: peer.vnet,
                 tunnel: Some(peer.tunnel),
                 otherwise: Reason::TunnelOther,
@@ -172,9 +198,9 @@ fn subject<'a, F: Steps, T: Tables>(
         }
         otherwise = Reason::UnknownPeer;
     }
-    let ports = match parse::transport(frame, ip) {
+    match transport(frame, ip, ports) {
         Err(Reason::OtherProtocol) if otherwise == Reason::UnknownPeer => Err(otherwise),
-        ports => ports,
+        done => done,
     }?;
     Ok(Subject {
         ip,
@@ -183,6 +209,22 @@ fn subject<'a, F: Steps, T: Tables>(
         tunnel: None,
         otherwise,
     })
+}
+
+/// Reads the ports of a packet, or of the flow that an ICMP error is about.
+#[inline(always)]
+fn transport<F: Steps>(frame: &F, ip: &mut Ip, to: &mut Ports) -> Result<(), Reason> {
+    let done = parse::transport(frame, ip, to);
+    if done != Err(Reason::OtherProtocol)
+        || !matches!(ip.outline.protocol, IPPROTO_ICMP | IPPROTO_ICMPV6)
+    {
+        return done;
+    }
+    let [source, destination] = frame.related(ip).ok_or(Reason::OtherProtocol)?;
+    to.source = Port::from_bytes(source);
+    to.destination = Port::from_bytes(destination);
+    to.related = true;
+    Ok(())
 }
 
 /// What a packet is in its connection.
@@ -208,15 +250,8 @@ fn role<'t, T: Tables>(
         return Err(Reason::OtherProtocol);
     }
     // Made where they are used, so that their places on the stack can be one.
-    let from = || steer::service(ip.source, ports.source, ip.outline.protocol, *vnet);
-    let to = || {
-        steer::service(
-            ip.destination,
-            ports.destination,
-            ip.outline.protocol,
-            *vnet,
-        )
-    };
+    let from = || steer::service(ip.source, ports.source, ip.flow_protocol, *vnet);
+    let to = || steer::service(ip.destination, ports.destination, ip.flow_protocol, *vnet);
     if subject.tunnel.is_some() {
         if let Some(reverse) = tables.reverse(&from()) {
             return Ok(Role::Reply(reverse));
@@ -233,6 +268,9 @@ fn role<'t, T: Tables>(
         {
             return Ok(Role::Reply(reverse));
         }
+    }
+    if ports.related {
+        return Err(Reason::OtherProtocol);
     }
     Err(subject.otherwise)
 }

@@ -148,10 +148,12 @@ reasons! {
     ForwardDsrL2     Forward "forward_dsr_l2"  "The packet is sent to its origin's MAC address; the origin answers directly.";
     ForwardNat       Forward "forward_nat"     "The packet is rewritten and sent to its origin.";
     ForwardNatTunnel Forward "forward_nat_tunnel" "The packet is rewritten and sent to its origin through the tunnel of its VNet.";
+    ForwardError     Forward "forward_error"   "The ICMP error about a packet to a client is sent to the origin that the packet came from.";
     // Sent back.
     ReplyNoNeighbour Reply "reply_no_neighbour" "The origin's answer is rewritten and left to the kernel to send, since the next hop to the client has no known MAC address yet.";
     ReplyNat         Reply "reply_nat"         "The origin's answer is rewritten and sent to the client.";
     ReplyNatTunnel   Reply "reply_nat_tunnel"  "The origin's answer is taken out of its tunnel, rewritten and sent to the client.";
+    ReplyError       Reply "reply_error"       "The ICMP error about a packet to an origin is rewritten and sent to the client that the packet came from.";
     // Answered.
     EchoAnswered     Answer "echo_answered"    "The echo request to a VIP is answered by the node.";
     TooBigAnswered   Answer "too_big_answered" "The packet is larger than the path to the origin allows; its sender has been told the size that fits.";

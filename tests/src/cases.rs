@@ -11,6 +11,7 @@ mod listeners;
 mod mss;
 mod nat;
 mod outside;
+mod related;
 mod replies;
 mod stranger;
 mod too_big;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Case> {
         tunnelled::cases(),
         dsr::cases(),
         echo::cases(),
+        related::cases(),
         replies::cases(),
         stranger::cases(),
         too_big::cases(),

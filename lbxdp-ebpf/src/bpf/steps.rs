@@ -11,6 +11,7 @@ use lbxdp_ebpf::abi::{Address, Path};
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
 use lbxdp_ebpf::mss;
+use lbxdp_ebpf::nat::{self, End};
 use lbxdp_ebpf::parse::{self, Ip, Version};
 use lbxdp_ebpf::pipeline::{self, Order, Steps};
 use lbxdp_ebpf::verdict::Reason;
@@ -31,6 +32,37 @@ impl Steps for Packet {
         match black_box(error) {
             0 => Ok(()),
             error => Err(Reason::from_index(error - 1).unwrap_or(Reason::Malformed)),
+        }
+    }
+
+    #[inline(always)]
+    fn related(&self, ip: &mut Ip) -> Option<[[u8; 2]; 2]> {
+        let ports = lbxdp_related(self.ctx, ip);
+        let [a, b, c, d] = (ports as u32).to_ne_bytes();
+        (ports >> 32 != 0).then_some([[a, b], [c, d]])
+    }
+
+    #[inline(always)]
+    fn readdress(
+        &mut self,
+        start: usize,
+        version: Version,
+        end: End,
+        address: &Address,
+    ) -> Option<Sum> {
+        let which = match end {
+            End::Source => 0,
+            End::Destination => 1,
+        };
+        match lbxdp_readdress(
+            self.ctx,
+            start as u32,
+            version.number().into(),
+            which,
+            address,
+        ) {
+            NO_SUM => None,
+            sum => Some(Sum::from_number(sum as u32)),
         }
     }
 
@@ -83,6 +115,47 @@ extern "C" fn lbxdp_network(
         }
         Err(reason) => 1 + reason.index(),
     }
+}
+
+/// [`parse::related`]: 0, or the ports, and 1 above them.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_related(ctx: *mut xdp_md, ip: *mut Ip) -> u64 {
+    // SAFETY: the one caller gives it an `Ip` of its own.
+    let Some(ip) = (unsafe { ip.as_mut() }) else {
+        return 0;
+    };
+    parse::related(&Packet::new(ctx), ip).map_or(0, |[[a, b], [c, d]]| {
+        1 << 32 | u64::from(u32::from_ne_bytes([a, b, c, d]))
+    })
+}
+
+/// [`nat::readdress`], the sum folded.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_readdress(
+    ctx: *mut xdp_md,
+    start: u32,
+    version: u32,
+    which: u32,
+    address: *const Address,
+) -> u64 {
+    // SAFETY: the one caller gives it an address.
+    let Some(address) = (unsafe { address.as_ref() }) else {
+        return NO_SUM;
+    };
+    let version = if version == 4 {
+        Version::V4
+    } else {
+        Version::V6
+    };
+    let end = if which == 0 {
+        End::Source
+    } else {
+        End::Destination
+    };
+    let sum = nat::readdress(&mut Packet::new(ctx), start as usize, version, end, address);
+    sum.map_or(NO_SUM, |sum| sum.fold().into())
 }
 
 /// [`pipeline::prepare`]: 0, or 1 if there is no room.

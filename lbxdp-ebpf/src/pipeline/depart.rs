@@ -1,3 +1,4 @@
+use super::Steps;
 use crate::abi::{Address, Path, Port};
 use crate::encap;
 use crate::frame::{Frame, NoRoom};
@@ -42,6 +43,8 @@ pub struct Order {
 pub enum Task {
     /// It is sent on.
     Forward,
+    /// It is an ICMP error, which is translated and sent on.
+    Related,
     /// It is an echo request, and becomes the reply.
     Echo,
     /// It is put into a message that says that it is too big.
@@ -89,9 +92,20 @@ impl Order {
 /// # Errors
 /// There is no room.
 #[inline(always)]
-pub fn prepare<F: Frame>(frame: &mut F, order: &mut Order) -> Result<(), NoRoom> {
+pub fn prepare<F: Steps>(frame: &mut F, order: &mut Order) -> Result<(), NoRoom> {
     match order.task {
         Task::Forward => Ok(()),
+        Task::Related => match order.end.take() {
+            None => Ok(()),
+            Some(end) => icmp::translate(
+                frame,
+                order.start as usize,
+                &order.outline,
+                end,
+                &order.address,
+                order.port,
+            ),
+        },
         Task::Echo => icmp::echo(frame, order.start as usize, &order.outline),
         Task::TooBig => icmp::too_big(frame, order.start as usize, &mut order.outline, order.limit),
     }

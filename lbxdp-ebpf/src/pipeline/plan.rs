@@ -60,6 +60,7 @@ pub(super) fn request<'t, T: Tables>(
     let mode = origin.mode().ok_or(Reason::OriginMissing)?;
     let in_tunnel = encap::is_tunnel(&origin.path);
     let reason = match mode {
+        _ if subject.ports.related => Reason::ForwardError,
         Mode::NatPreserve if in_tunnel => Reason::ForwardNatTunnel,
         Mode::NatPreserve => Reason::ForwardNat,
         Mode::Dsr => Reason::ForwardDsr,
@@ -79,8 +80,11 @@ pub(super) fn request<'t, T: Tables>(
         return Err(Reason::NoNextHop);
     }
     if !fits(&origin.path, ip) {
-        to.task = Task::TooBig;
-        to.limit = origin.path.mtu;
+        // Of an error no error is told (RFC 1122, 3.2.2).
+        if !subject.ports.related {
+            to.task = Task::TooBig;
+            to.limit = origin.path.mtu;
+        }
         return Err(Reason::TooBig);
     }
     *to = Order {
@@ -94,6 +98,7 @@ pub(super) fn request<'t, T: Tables>(
         link: link_of(&origin.path),
         ..Order::EMPTY
     };
+    to.task = task(subject);
     // With DSR, answers do not take this path.
     if subject.ports.opens && mode == Mode::NatPreserve {
         to.limit = mss_within(tables, ip, origin.path.mtu, subject.tunnel);
@@ -104,7 +109,11 @@ pub(super) fn request<'t, T: Tables>(
             reason,
             listener: Some(listener.counter),
             origin: Some(index),
-            tunnel: tunnel_of(&origin.path).or(subject.tunnel),
+            tunnel: index_of(if origin.path.tunnel == Path::NO_TUNNEL {
+                subject.tunnel.unwrap_or(Path::NO_TUNNEL)
+            } else {
+                origin.path.tunnel
+            }),
         },
         way: if in_tunnel && mode != Mode::DsrL2 {
             Way::Origin(origin)
@@ -162,6 +171,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         (way, index, action)
     };
     has_hops_left(ip)?;
+    to.task = task(subject);
     if subject.ports.opens
         && let Some(origin) = tables.origin(reverse.origin)
     {
@@ -172,6 +182,8 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
             action,
             reason: if matches!(action, Action::Pass) {
                 Reason::ReplyNoNeighbour
+            } else if subject.ports.related {
+                Reason::ReplyError
             } else if subject.tunnel.is_some() {
                 Reason::ReplyNatTunnel
             } else {
@@ -180,10 +192,19 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
             listener: Some(reverse.counter),
             origin: Some(reverse.origin),
             // The origin's tunnel, on which its requests are counted too; else the client's.
-            tunnel: subject.tunnel.or(index_of(tunnel)),
+            tunnel: index_of(subject.tunnel.unwrap_or(tunnel)),
         },
         way,
     })
+}
+
+#[inline(always)]
+fn task(subject: &Subject<'_>) -> Task {
+    if subject.ports.related {
+        Task::Related
+    } else {
+        Task::Forward
+    }
 }
 
 /// The largest TCP segment size that either end of a connection may announce. What one end
@@ -210,7 +231,7 @@ fn flow_hash(node: &Node, subject: &Subject<'_>) -> u32 {
             destination: ip.destination,
             source_port: ports.source,
             destination_port: ports.destination,
-            protocol: ip.outline.protocol,
+            protocol: ip.flow_protocol,
             vnet: *vnet,
         },
     )
@@ -311,11 +332,6 @@ pub(super) const fn link_of(path: &Path) -> Link {
         source_mac: path.source_mac,
         vlan: path.vlan,
     }
-}
-
-#[inline(always)]
-const fn tunnel_of(path: &Path) -> Option<TunnelIndex> {
-    index_of(path.tunnel)
 }
 
 // The number that stands for none is a number to the compiler too: what `None` leaves undefined may

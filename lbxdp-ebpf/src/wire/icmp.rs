@@ -15,7 +15,15 @@ pub const ICMPV6_ECHO_REQUEST: u8 = 128;
 pub const ICMPV6_ECHO_REPLY: u8 = 129;
 /// ICMP: destination unreachable (RFC 792).
 pub const ICMP_DEST_UNREACH: u8 = 3;
-/// Its code: fragmentation needed and "don't fragment" set; the rest of the header ends with the
+/// ICMP: time exceeded (RFC 792).
+pub const ICMP_TIME_EXCEEDED: u8 = 11;
+/// ICMP: parameter problem (RFC 792).
+pub const ICMP_PARAMETERPROB: u8 = 12;
+/// ICMPv6: destination unreachable, the first of the errors (RFC 4443, 3.1).
+pub const ICMPV6_DEST_UNREACH: u8 = 1;
+/// ICMPv6: parameter problem, the last of the errors that are passed on (RFC 4443, 3.4).
+pub const ICMPV6_PARAMPROB: u8 = 4;
+/// Code of [`ICMP_DEST_UNREACH`]: fragmentation needed and "don't fragment" set; the rest of the header ends with the
 /// next hop's MTU in 16 bits (RFC 1191, 4).
 pub const ICMP_FRAG_NEEDED: u8 = 4;
 /// ICMPv6: packet too big; the rest of the header is the MTU (RFC 4443, 3.2).

@@ -110,7 +110,8 @@ fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
     assert_eq!(desired.peers.len(), 2);
     assert_eq!(desired.tunnel_ports, BTreeSet::from([4789]));
     assert_eq!(
-        desired.node.flags, 0,
+        desired.node.flags,
+        lbxdp_ebpf::abi::NODE_ECHO,
         "no origin answers in the node's own network"
     );
 }

@@ -70,7 +70,9 @@ pub(super) fn hints(
         | Reason::ForwardNatTunnel
         | Reason::ReplyNat
         | Reason::ReplyNatTunnel
-        | Reason::EchoAnswered => {}
+        | Reason::EchoAnswered
+        | Reason::ForwardError
+        | Reason::ReplyError => {}
     }
     hints
 }
