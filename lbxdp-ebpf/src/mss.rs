@@ -76,7 +76,7 @@ fn lower<F: Frame>(frame: &mut F, start: usize, option: usize, limit: u16) -> Op
     let new = limit.to_be_bytes();
     *value = new;
     // An option may begin at an odd byte, and its value then ends one word and begins the next.
-    let [old, new] = if option % 2 == 0 {
+    let [old, new] = if option.is_multiple_of(2) {
         [old, new]
     } else {
         [swap(old), swap(new)]
