@@ -39,7 +39,12 @@ fn a_vip_is_answered_from_its_own_vnet_alone() -> Result<()> {
     mixes.extend(echoes.map(|(to, _)| mix(Kind::Udp, to, 20)));
     let load = Load::start(&lab, &mixes);
     eventually("there is enough to judge by", DEADLINE, || {
+        let records = load.records();
+        let all = vips.into_iter().chain(echoes);
         load.count() > 3000
+            && all
+                .into_iter()
+                .all(|(to, _)| records.to(to).answers().len() == 3)
     })?;
     let records = load.stop();
     assert!(records.failed().is_empty(), "{}", records.failed().show());
