@@ -245,7 +245,12 @@ fn packet(
     };
     let (source, destination) = (octets(from.0), octets(to.0));
     let sum = !plain_sum(&[&pseudo(&source, &destination, protocol, l4.len()), &l4]);
-    let sum = if sum == 0 { 0xffff } else { sum };
+    // Zero says "no checksum" in UDP alone (RFC 768).
+    let sum = if sum == 0 && protocol == UDP {
+        0xffff
+    } else {
+        sum
+    };
     l4[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     let header = if source.len() == 4 {
         let length = u16::try_from(20 + l4.len()).unwrap().to_be_bytes();
