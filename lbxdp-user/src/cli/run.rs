@@ -26,7 +26,7 @@ pub struct Args {
 /// # Errors
 /// When it cannot start.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    log::init(args.log_format);
+    log::init(args.log_format)?;
     // The owner of the state computes and writes maps on this thread; probes, which measure time,
     // run on others and are not held up by it.
     let runtime = tokio::runtime::Builder::new_multi_thread()
