@@ -5,7 +5,7 @@ use crate::abi::{OriginIndex, TunnelIndex};
 /// What the kernel is to do with the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Up the stack of this node; the frame is as it came.
+    /// Up the stack of this node: as it came, or ([`Reason::ReplyNoNeighbour`]) translated.
     Pass,
     /// Away with it.
     Drop,

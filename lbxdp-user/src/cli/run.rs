@@ -16,7 +16,7 @@ pub struct Args {
     /// The form of log lines, on standard error. Levels: environment variable LBXDP_LOG.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log_format: log::Format,
-    /// Log every packet with its verdict, at level TRACE (slow; needs LBXDP_LOG=trace).
+    /// Log every packet with the number of its reason, at level TRACE (slow; needs LBXDP_LOG=trace).
     #[arg(long)]
     pub trace_packets: bool,
 }
