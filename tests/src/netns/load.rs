@@ -88,6 +88,7 @@ pub struct Record {
 /// Flows that run until this is dropped.
 #[derive(Debug)]
 pub struct Load {
+    started: Instant,
     records: Arc<Mutex<Vec<Record>>>,
     tasks: Vec<AbortHandle>,
 }
@@ -96,6 +97,7 @@ impl Load {
     /// Starts flows in the clients' namespace of a lab.
     #[must_use]
     pub fn start(lab: &Lab, mixes: &[Mix]) -> Self {
+        let started = Instant::now();
         let records = Arc::new(Mutex::default());
         let mut tasks = Vec::new();
         for &mix in mixes {
@@ -109,13 +111,17 @@ impl Load {
                 tasks.push(lab.runtime().spawn(worker.run()).abort_handle());
             }
         }
-        Self { records, tasks }
+        Self {
+            started,
+            records,
+            tasks,
+        }
     }
 
     /// All that has been recorded so far.
     #[must_use]
     pub fn records(&self) -> Records {
-        Records::new(self.lock().clone())
+        Records::new(self.started, self.lock().clone())
     }
 
     /// How many requests have ended so far.

@@ -8,30 +8,34 @@ use super::{FlowId, Kind, Outcome, Record};
 
 /// Records in the order in which the requests ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Records(Vec<Record>);
+pub struct Records {
+    /// When the load started.
+    started: Instant,
+    records: Vec<Record>,
+}
 
 impl Records {
-    /// Takes records in the order in which the requests ended.
+    /// Takes records, in the order in which the requests ended, of a load that started then.
     #[must_use]
-    pub const fn new(records: Vec<Record>) -> Self {
-        Self(records)
+    pub const fn new(started: Instant, records: Vec<Record>) -> Self {
+        Self { started, records }
     }
 
     /// One by one.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.0.iter()
+        self.records.iter()
     }
 
     /// How many.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.records.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.records.is_empty()
     }
 
     /// Those that were on their way at some time between the two.
@@ -80,7 +84,7 @@ impl Records {
     #[must_use]
     pub fn answers(&self) -> BTreeMap<String, usize> {
         let mut answers = BTreeMap::new();
-        for record in &self.0 {
+        for record in &self.records {
             if let Outcome::Answered(origin) = &record.outcome {
                 *answers.entry(origin.to_string()).or_default() += 1;
             }
@@ -103,7 +107,7 @@ impl Records {
     #[must_use]
     pub fn owners_at(&self, time: Instant) -> BTreeMap<FlowId, String> {
         let mut owners = BTreeMap::new();
-        for record in self.0.iter().filter(|record| record.end <= time) {
+        for record in self.records.iter().filter(|record| record.end <= time) {
             match (&record.flow.kind, &record.outcome) {
                 (Kind::ShortTcp, _) => {}
                 (Kind::LongTcp | Kind::Udp, Outcome::Answered(origin)) => {
@@ -121,7 +125,7 @@ impl Records {
     /// Flows among `owners` that were answered by another origin, or failed, in these records.
     #[must_use]
     pub fn disturbed(&self, owners: &BTreeMap<FlowId, String>) -> BTreeSet<FlowId> {
-        let disturbed = self.0.iter().filter(|record| {
+        let disturbed = self.records.iter().filter(|record| {
             owners
                 .get(&record.flow.id)
                 .is_some_and(|owner| match &record.outcome {
@@ -132,24 +136,23 @@ impl Records {
         disturbed.map(|record| record.flow.id).collect()
     }
 
-    /// A few failures with their reasons, for a message.
+    /// How many, and the first few with times and outcomes, for a message.
     #[must_use]
     pub fn show(&self) -> String {
-        let lines = self.0.iter().take(5).map(|record| {
-            let waited = record.end - record.start;
-            format!("{:?} after {waited:?}: {:?}", record.flow, record.outcome)
+        let lines = self.records.iter().take(5).map(|record| {
+            let (sent, waited) = (record.start - self.started, record.end - record.start);
+            format!(
+                "sent at {sent:.3?} of the load, ended after {waited:.3?}: {:?}: {:?}",
+                record.flow, record.outcome
+            )
         });
-        lines.collect::<Vec<_>>().join("\n")
+        let lines: Vec<_> = lines.collect();
+        format!("{}, of which the first:\n{}", self.len(), lines.join("\n"))
     }
 
     fn only(&self, mut keep: impl FnMut(&Record) -> bool) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|record| keep(record))
-                .cloned()
-                .collect(),
-        )
+        let kept = self.records.iter().filter(|record| keep(record)).cloned();
+        Self::new(self.started, kept.collect())
     }
 }
 
@@ -176,7 +179,7 @@ mod tests {
                 None => Outcome::Failed("".into()),
             },
         });
-        (zero, Records::new(records.collect()))
+        (zero, Records::new(zero, records.collect()))
     }
 
     #[test]
