@@ -4,41 +4,41 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Interval of [`MONITORS`].
-pub(crate) const INTERVAL: Duration = Duration::from_millis(300);
-/// Timeout of [`MONITORS`].
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(150);
+/// In how long [`MONITORS`] find a death: each of three probes fails after two timeouts, which are
+/// longer than the interval, and the first may have just been sent.
+pub(crate) const DETECTION: Duration = Duration::from_millis(3 * 2 * 400 + 400);
 
-/// Monitors `tcp`, `http` and `ping`, which find a death within two intervals and two timeouts.
+/// Monitors `tcp`, `http` and `ping`. Busy cores may keep a server from answering for a while, so
+/// they ask often and wait long.
 pub(crate) const MONITORS: &str = r#"
 [[monitor]]
 name = "tcp"
 type = "tcp"
 port = 80
-interval = "300ms"
-timeout = "150ms"
-retries = 0
+interval = "400ms"
+timeout = "400ms"
+retries = 1
 consecutive_up = 2
-consecutive_down = 2
+consecutive_down = 3
 
 [[monitor]]
 name = "http"
 type = "http"
 port = 80
-interval = "300ms"
-timeout = "150ms"
-retries = 0
+interval = "400ms"
+timeout = "400ms"
+retries = 1
 consecutive_up = 2
-consecutive_down = 2
+consecutive_down = 3
 
 [[monitor]]
 name = "ping"
 type = "icmp_ping"
-interval = "300ms"
-timeout = "150ms"
-retries = 0
+interval = "400ms"
+timeout = "400ms"
+retries = 1
 consecutive_up = 2
-consecutive_down = 2
+consecutive_down = 3
 "#;
 
 /// Origins a, b and c at their IPv4 addresses.

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tests::netns::{Kind, Lab, Shape, eventually};
 
-use crate::configuration::{INTERVAL, MONITORS, Service, TIMEOUT};
+use crate::configuration::{DETECTION, MONITORS, Service};
 use crate::{DEADLINE, healthy, served_since, start_load};
 
 /// What busy cores may add to the detection.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()> {
@@ -31,15 +31,15 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
         status.is("web", "a", "unhealthy") && status.is("echo", "a", "unhealthy")
     })?;
     let found = Instant::now();
-    let bound = INTERVAL * 2 + TIMEOUT + SLACK;
+    let bound = DETECTION + SLACK;
     assert!(found - died <= bound, "found after {:?}", found - died);
     assert_eq!(
         edge.status()?.cause("web", "a"),
         None,
         "the tunnel is not at fault"
     );
-    // A client gives up after a second; then nothing of before is left.
-    let quiet = found + Duration::from_secs(1) + SLACK;
+    // What was sent before has been sent again by then, or was given up.
+    let quiet = found + Duration::from_secs(2);
     eventually("time has passed", DEADLINE, || Instant::now() > quiet)?;
     served_since(&load, quiet)?;
 

@@ -24,16 +24,16 @@ path = "/status/404"
 port = 80
 expected_codes = "404"
 interval = "300ms"
-timeout = "150ms"
-retries = 0
+timeout = "300ms"
+retries = 1
 [[monitor]]
 name = "wrong"
 type = "http"
 path = "/status/503"
 port = 80
 interval = "300ms"
-timeout = "150ms"
-retries = 0
+timeout = "300ms"
+retries = 1
 [[monitor]]
 name = "body"
 type = "http"
@@ -41,15 +41,15 @@ path = "/"
 port = 80
 expected_body = "BLUE/A SAW"
 interval = "300ms"
-timeout = "150ms"
-retries = 0
+timeout = "300ms"
+retries = 1
 [[monitor]]
 name = "port"
 type = "tcp"
 port = 8080
 interval = "300ms"
-timeout = "150ms"
-retries = 0
+timeout = "300ms"
+retries = 1
 "#,
         &service("tcp", "tcp", "tcp", 80).text(),
         &service("ping", "ping", "udp", 7).text(),

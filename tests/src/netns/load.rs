@@ -15,8 +15,9 @@ pub use records::Records;
 
 use super::{HttpClient, Lab, Namespace, UdpFlow};
 
-/// How long a datagram may be on its way.
-const ECHO_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a datagram may be on its way, there and back, before it counts as lost. As long as a
+/// TCP connection may take: busy cores delay both alike.
+const ECHO_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Kinds of flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

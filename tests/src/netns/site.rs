@@ -133,7 +133,7 @@ addresses = ["10.255.{number}.1/30", "fd00:255:{number}::1/64"]
 peers = ["{inside}", "{inside_v6}"]
 routes = ["10.0.0.0/24", "fd00:10::/64", "192.168.0.0/16"]
 mtu = 1550
-health_check = {{ interval = "500ms", timeout = "200ms", retries = 1, consecutive_up = 2, consecutive_down = 2 }}
+health_check = {{ interval = "500ms", timeout = "400ms", retries = 1, consecutive_up = 2, consecutive_down = 3 }}
 "#
         )
     }
