@@ -10,6 +10,7 @@ mod address;
 mod allowance;
 mod counter;
 mod entity;
+mod flow;
 mod node;
 mod origin;
 mod path;
@@ -22,19 +23,24 @@ pub use address::{Address, Port};
 pub use allowance::Allowance;
 pub use counter::{Count, Traffic};
 pub use entity::{Entity, EntityKey, EntityKind};
-pub use node::{Heartbeat, NODE_ECHO, NODE_LOCAL_REPLIES, Node, PortSet};
-pub use origin::{Mode, Origin, OriginIndex};
+pub use flow::{
+    FlowKey, Mapping, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Session, Sight, SnatRange,
+};
+pub use node::{
+    Heartbeat, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT, Node, PortSet,
+};
+pub use origin::{Mode, ORIGIN_DOWN, Origin, OriginIndex};
 pub use path::{
     Encapsulation, HEADER_SPACE, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
     PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM, Path, TunnelIndex,
 };
 pub(crate) use pod::abi_type;
 pub use row::{ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Table};
-pub use service::{Listener, Reverse, Service};
+pub use service::{LISTENER_SNAT, Listener, Reverse, Service};
 pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
 
 /// Version of everything in this module; part of the path where maps are pinned.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Capacity of each map as the object declares it; the agent may load it with more.
 pub mod capacity {
@@ -52,6 +58,8 @@ pub mod capacity {
     pub const ROUTES: u32 = 4_096;
     /// Names of everything that has a slot.
     pub const ENTITIES: u32 = 32_768;
+    /// Flows whose source address is translated.
+    pub const SESSIONS: u32 = 1 << 18;
     /// Slots for listener counters.
     pub const LISTENER_COUNTERS: u32 = 4_096;
 }

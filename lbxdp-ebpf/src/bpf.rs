@@ -12,7 +12,7 @@ use aya_log_ebpf::trace;
 use ctx::Packet;
 use lbxdp_ebpf::frame::Frame;
 use lbxdp_ebpf::pipeline;
-use lbxdp_ebpf::verdict::{Action, Verdict};
+use lbxdp_ebpf::verdict::{Action, Reason, Verdict};
 use maps::Maps;
 
 /// Decides, counts, and acts.
@@ -21,7 +21,11 @@ pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
     let mut packet = Packet::new(ctx.ctx);
     let bytes = packet.len() as u64;
     let ingress = ctx.ingress_ifindex() as u32;
-    let verdict = pipeline::process(&mut packet, &Maps::new(&ctx), ingress);
+    let verdict = match maps::scratch() {
+        Some(scratch) => pipeline::process_in(&mut packet, &Maps::new(&ctx), ingress, scratch),
+        // An array has its entries, as the verifier does not know.
+        None => Reason::NotConfigured.into(),
+    };
     maps::count(&verdict, bytes);
     trace!(
         &ctx,

@@ -24,23 +24,49 @@ pub struct Tunnelled {
     pub inner: Inner,
 }
 
-/// What a tunnel packet carries.
+/// What a tunnel packet carries, and where it begins. (Two plain values: what an enum leaves
+/// undefined in one of its variants may be any register, which the kernel's verifier minds.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Inner {
-    /// An IP packet at this offset.
-    Ip(usize, Version),
-    /// An Ethernet frame at this offset.
-    Ethernet(usize),
+pub struct Inner {
+    start: usize,
+    kind: Carried,
+}
+
+/// Kinds of what a tunnel packet carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Carried {
+    V4,
+    V6,
+    Ethernet,
 }
 
 impl Inner {
+    #[inline(always)]
+    const fn ip(start: usize, version: Version) -> Self {
+        let kind = match version {
+            Version::V4 => Carried::V4,
+            Version::V6 => Carried::V6,
+        };
+        Self { start, kind }
+    }
+
+    #[inline(always)]
+    const fn ethernet(start: usize) -> Self {
+        Self {
+            start,
+            kind: Carried::Ethernet,
+        }
+    }
+
     /// The inner IP packet; `None` if something else is inside.
     #[inline(always)]
     #[must_use]
     pub fn packet<F: Frame>(self, frame: &F) -> Option<(usize, Version)> {
-        match self {
-            Self::Ip(start, version) => Some((start, version)),
-            Self::Ethernet(start) => {
+        let start = self.start;
+        match self.kind {
+            Carried::V4 => Some((start, Version::V4)),
+            Carried::V6 => Some((start, Version::V6)),
+            Carried::Ethernet => {
                 let ethernet: &Ethernet = frame.at(start)?;
                 let version = Version::of_ethertype(ethernet.ethertype)?;
                 Some((start + size_of::<Ethernet>(), version))
@@ -89,7 +115,7 @@ impl Shim {
             encapsulation: Encapsulation::IpIp,
             vni: 0,
             port: Port::new(0),
-            inner: Inner::Ip(start, version),
+            inner: Inner::ip(start, version),
         }
     }
 }
@@ -121,7 +147,7 @@ fn gre<F: Frame>(frame: &F, start: usize) -> Option<Shim> {
         encapsulation: Encapsulation::Gre,
         vni,
         port: Port::new(0),
-        inner: Inner::Ip(offset, version_of_inner),
+        inner: Inner::ip(offset, version_of_inner),
     })
 }
 
@@ -159,9 +185,9 @@ fn geneve<F: Frame>(frame: &F, start: usize, port: Port) -> Option<Shim> {
         usize::from(header.version_length & GENEVE_OPTION_LENGTH_MASK) * GENEVE_OPTION_LENGTH;
     let payload = start + size_of::<Geneve>() + options;
     let inner = if header.protocol_type == ETHERTYPE_TEB {
-        Inner::Ethernet(payload)
+        Inner::ethernet(payload)
     } else {
-        Inner::Ip(payload, Version::of_ethertype(header.protocol_type)?)
+        Inner::ip(payload, Version::of_ethertype(header.protocol_type)?)
     };
     Some(Shim {
         encapsulation: Encapsulation::Geneve,
@@ -191,7 +217,7 @@ fn gue<F: Frame>(frame: &F, start: usize, port: Port) -> Option<Shim> {
         encapsulation: Encapsulation::Gue,
         vni: 0,
         port,
-        inner: Inner::Ip(payload, version),
+        inner: Inner::ip(payload, version),
     })
 }
 
@@ -206,7 +232,7 @@ fn vxlan<F: Frame>(frame: &F, start: usize, port: Port) -> Option<Shim> {
         encapsulation: Encapsulation::Vxlan,
         vni: vni(header.vni),
         port,
-        inner: Inner::Ethernet(start + size_of::<Vxlan>()),
+        inner: Inner::ethernet(start + size_of::<Vxlan>()),
     })
 }
 

@@ -8,24 +8,7 @@
 //! number of rows. It costs three multiplications for IPv4, where a SipHash costs
 //! six rounds; and all nodes with the same key agree.
 
-use crate::abi::{Address, Port, VnetId};
-
-/// What identifies a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct FlowKey {
-    /// The client's address.
-    pub source: Address,
-    /// The VIP.
-    pub destination: Address,
-    /// The client's port.
-    pub source_port: Port,
-    /// The listener's port.
-    pub destination_port: Port,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// The VNet that the client is in.
-    pub vnet: VnetId,
-}
+use crate::abi::FlowKey;
 
 /// Expands the configured 128-bit secret into the key of the hash, by SplitMix64.
 ///

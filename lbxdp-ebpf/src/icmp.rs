@@ -84,10 +84,7 @@ pub fn translate<F: Steps>(
 ) -> Result<(), NoRoom> {
     let message = start + ip.header_len as usize;
     let quoted = message + size_of::<Icmp>();
-    let other = match end {
-        End::Source => End::Destination,
-        End::Destination => End::Source,
-    };
+    let other = end.other();
     // The addresses of both, and what they change: of ICMPv6, the pseudo header as well.
     let outer = frame
         .readdress(start, ip.version, end, address)

@@ -6,7 +6,8 @@
 //!   a tunnel?  known outer source, destination, VNI or key -> the packet inside
 //!   ICMP       echo to a VIP -> answered here; an error -> a packet of the flow that it quotes
 //!   listener   (vnet, address, port, protocol); none -> XDP_PASS, untouched
-//!   row        rows[half + reduce(hash, M)] -> origin
+//!   session    of a listener that hides its clients: the origin and source that the flow has
+//!   row        rows[half + reduce(hash, M)] -> origin; its source is allocated, if it hides clients
 //!   forward    dsr: encapsulate, or the origin's MAC | nat: rewrite, then plain or through the tunnel
 //!              (and of a SYN, the segment size becomes what the tunnel carries, both ways)
 //!   reply      an origin's answer -> listener's address back as source -> route -> client
@@ -39,6 +40,7 @@ pub mod mss;
 pub mod nat;
 pub mod parse;
 pub mod pipeline;
+pub mod snat;
 pub mod steer;
 pub mod tables;
 pub mod verdict;

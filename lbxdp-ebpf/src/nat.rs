@@ -18,6 +18,18 @@ pub enum End {
     Destination,
 }
 
+impl End {
+    /// The end at the other side.
+    #[inline(always)]
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Destination,
+            Self::Destination => Self::Source,
+        }
+    }
+}
+
 /// Takes one hop off the packet whose IP header is at `start`.
 ///
 /// `None` if the header is not there; the packet is then as it was.

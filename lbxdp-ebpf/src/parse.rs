@@ -30,9 +30,9 @@ const MAX_HEADERS_LEN: u32 = 1024;
 #[repr(u8)]
 pub enum Version {
     /// IPv4.
-    V4 = 4,
+    V4,
     /// IPv6.
-    V6 = 6,
+    V6,
 }
 
 impl Version {
@@ -61,7 +61,10 @@ impl Version {
     #[inline(always)]
     #[must_use]
     pub const fn number(self) -> u8 {
-        self as u8
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
     }
 
     /// Whether the address is of this version.
@@ -161,18 +164,21 @@ impl Ip {
 
 /// The ports of a TCP segment or UDP datagram, and what else matters of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Ports {
     /// Source port.
     pub source: Port,
     /// Destination port.
     pub destination: Port,
-    /// Whether this is TCP that opens a connection, from either end: with SYN.
-    pub opens: bool,
+    /// Control bits of TCP, or 0.
+    pub tcp_flags: u8,
     /// Whether this is an echo request, of which both ports are 0.
     pub echo: bool,
     /// Whether this is an ICMP error about a packet of the other direction, whose ports these are,
     /// the other way round.
     pub related: bool,
+    /// Zero.
+    pub reserved: u8,
 }
 
 impl Ports {
@@ -181,10 +187,18 @@ impl Ports {
     pub const NONE: Self = Self {
         source: Port::new(0),
         destination: Port::new(0),
-        opens: false,
+        tcp_flags: 0,
         echo: false,
         related: false,
+        reserved: 0,
     };
+
+    /// Whether this is TCP that opens a connection, from either end: with SYN.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opens(&self) -> bool {
+        self.tcp_flags & TCP_SYN != 0
+    }
 }
 
 /// Parses the Ethernet header and up to two VLAN tags; says where the IP header is.
@@ -246,7 +260,7 @@ pub fn transport<F: Frame>(frame: &F, ip: &Ip, to: &mut Ports) -> Result<(), Rea
     let (size, ports) = match ip.outline.protocol {
         IPPROTO_TCP => {
             let tcp: &Tcp = frame.at(ip.payload()).ok_or(Reason::Truncated)?;
-            to.opens = tcp.flags & TCP_SYN != 0;
+            to.tcp_flags = tcp.flags;
             (size_of::<Tcp>(), tcp.ports)
         }
         IPPROTO_UDP => {

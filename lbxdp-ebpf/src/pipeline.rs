@@ -12,24 +12,28 @@
 mod answer;
 mod depart;
 mod plan;
+mod scratch;
 
 use crate::abi::{
-    Address, Listener, NODE_LOCAL_REPLIES, Node, Path, Port, Reverse, TunnelIndex, VnetId,
+    Address, FlowKey, Listener, Mapping, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT, Node,
+    Path, Port, Reverse, Seen, Sight, TunnelIndex, VnetId,
 };
 use crate::checksum::Sum;
 use crate::decap;
 use crate::frame::{Frame, NoRoom};
+use crate::icmp;
 use crate::mss;
 use crate::nat::{self, End};
-use crate::parse::{self, Ip, Ports, Version};
+use crate::parse::{self, Ip, Outline, Ports, Version};
 use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Reason, Verdict};
 use crate::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
 use answer::answer;
-pub use depart::{Order, Task, carry_out, prepare};
+pub use depart::{Order, Task, carry_out, depart, prepare};
 pub use plan::Plan;
+pub use scratch::Scratch;
 
 /// The steps whose verification by the kernel must not be multiplied by the ways that lead to
 /// them: in the kernel they are global functions, which are verified once, for any arguments.
@@ -68,6 +72,31 @@ pub trait Steps: Frame + Sized {
         nat::readdress(self, start, version, end, address)
     }
 
+    /// [`icmp::translate`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    fn translate(
+        &mut self,
+        start: usize,
+        ip: &Outline,
+        end: End,
+        address: &Address,
+        port: Port,
+    ) -> Result<(), NoRoom> {
+        icmp::translate(self, start, ip, end, address, port)
+    }
+
+    /// [`depart()`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    fn depart(&mut self, order: &mut Order, path: Option<&Path>) -> Result<(), NoRoom> {
+        depart(self, order, path)
+    }
+
     /// [`prepare()`].
     ///
     /// # Errors
@@ -94,34 +123,30 @@ pub trait Steps: Frame + Sized {
 }
 
 /// Decides a frame that came in by the interface `ingress`, and makes it ready to leave.
-#[inline(always)]
 pub fn process<F: Steps, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Verdict {
-    let mut order = Order::EMPTY;
-    let plan = match plan(frame, tables, ingress, &mut order) {
+    process_in(frame, tables, ingress, &mut Scratch::EMPTY.clone())
+}
+
+/// [`process`], with a place for what is worked out on the way; what stands there does not matter.
+#[inline(always)]
+pub fn process_in<F: Steps, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    ingress: u32,
+    scratch: &mut Scratch,
+) -> Verdict {
+    let plan = match plan(frame, tables, ingress, scratch) {
         Ok(plan) => plan,
         Err(reason) => return reason.into(),
     };
-    if order.task != Task::Forward && frame.prepare(&mut order).is_err() {
-        return Reason::NoHeadroom.into();
-    }
-    match frame.carry_out(&order, plan.path()) {
-        Ok(()) => {
-            // Last, and in whatever headers: it changes a value and, by as much, the checksum over
-            // it, so that the sum of the packet stays.
-            if order.task == Task::Forward && order.limit != 0 {
-                let segment = order.start_then(plan.path()) + order.outline.header_len as usize;
-                frame.clamp_mss(segment, order.outline.payload_len() as usize, order.limit);
-            }
-            plan.verdict
-        }
+    match frame.depart(&mut scratch.order, plan.path()) {
+        Ok(()) => plan.verdict,
         Err(_) => Reason::NoHeadroom.into(),
     }
 }
 
-/// Decides a frame that came in by the interface `ingress`.
-///
-/// `order` is written if it is forwarded: in its place at once, since what is decided piece by
-/// piece would be kept piece by piece, and the kernel's stack is small.
+/// Decides a frame that came in by the interface `ingress`. If it is forwarded, the order to be
+/// carried out is in `scratch`.
 ///
 /// # Errors
 /// The reason why it is not forwarded.
@@ -130,23 +155,38 @@ pub fn plan<'t, F: Steps, T: Tables>(
     frame: &F,
     tables: &'t T,
     ingress: u32,
-    order: &mut Order,
+    scratch: &mut Scratch,
 ) -> Result<Plan<'t, T>, Reason> {
+    let Scratch {
+        ip,
+        ports,
+        order,
+        request,
+    } = scratch;
     let (start, version) = parse::link(frame)?;
-    let mut ip = Ip::EMPTY;
-    frame.network(start, version, frame.len(), &mut ip)?;
+    frame.network(start, version, frame.len(), ip)?;
     let node = tables.node().ok_or(Reason::NotConfigured)?;
-    let mut ports = Ports::NONE;
-    let subject = subject(frame, tables, &mut ip, &mut ports)?;
+    *ports = Ports::NONE;
+    order.task = Task::Forward;
+    let subject = subject(frame, tables, &node, ip, ports)?;
     if answer::is_asked(tables, &node, &subject) {
         order.task = Task::Echo;
     } else {
-        let planned = match role(tables, &node, &subject)? {
+        request.flow = subject.flow();
+        let planned = match role(tables, &node, &subject, &request.flow)? {
             Role::Request(listener) => {
-                plan::request(tables, &node, &subject, &listener, ingress, order)
+                plan::request(tables, &node, &subject, &listener, ingress, request, order)
             }
-            Role::Reply(reverse) => {
-                plan::reply(frame, tables, &node, &subject, &reverse, ingress, order)
+            Role::Reply(reverse) => plan::reply(
+                frame, tables, &node, &subject, &reverse, false, ingress, order,
+            ),
+            Role::Translated(mapping) => {
+                subject.ip.destination = mapping.client;
+                subject.ports.destination = mapping.client_port;
+                let reverse = plan::reverse_of(&mapping);
+                plan::reply(
+                    frame, tables, &node, &subject, &reverse, true, ingress, order,
+                )
             }
         };
         if order.task != Task::TooBig {
@@ -158,14 +198,43 @@ pub fn plan<'t, F: Steps, T: Tables>(
 
 /// The packet that is balanced: the one in the frame, or the one in its tunnel.
 struct Subject<'a> {
-    ip: &'a Ip,
-    ports: &'a Ports,
+    ip: &'a mut Ip,
+    ports: &'a mut Ports,
     /// The VNet in which its addresses are meant.
     vnet: VnetId,
     /// The tunnel that it came by.
     tunnel: Option<TunnelIndex>,
     /// What it is if it belongs to no connection that is balanced.
     otherwise: Reason,
+}
+
+impl Subject<'_> {
+    /// The flow that the packet belongs to.
+    #[inline(always)]
+    fn flow(&self) -> FlowKey {
+        FlowKey {
+            source: self.ip.source,
+            destination: self.ip.destination,
+            source_port: self.ports.source,
+            destination_port: self.ports.destination,
+            vnet: self.vnet,
+            protocol: self.ip.flow_protocol,
+            reserved: [0; 3],
+        }
+    }
+
+    /// What a session takes note of; nothing of an ICMP error, which neither keeps a session alive
+    /// nor ends it (RFC 5382, 9; RFC 5508, 3.1).
+    #[inline(always)]
+    fn sight<T: Tables>(&self, tables: &T) -> Option<Sight> {
+        if self.ports.related {
+            return None;
+        }
+        Some(Sight {
+            tick: Seen::tick_of(tables.now_ns()),
+            tcp_flags: self.ports.tcp_flags,
+        })
+    }
 }
 
 /// Looks into a tunnel packet of a known peer; takes any other packet as it is.
@@ -176,6 +245,7 @@ struct Subject<'a> {
 fn subject<'a, F: Steps, T: Tables>(
     frame: &F,
     tables: &T,
+    node: &Node,
     ip: &'a mut Ip,
     ports: &'a mut Ports,
 ) -> Result<Subject<'a>, Reason> {
@@ -184,16 +254,26 @@ fn subject<'a, F: Steps, T: Tables>(
         if let Some(peer) = tables.peer(&tunnelled.key) {
             let (start, version) = tunnelled.inner.packet(frame).ok_or(Reason::TunnelOther)?;
             frame.network(start, version, ip.end(), ip)?;
-            if ip.destination == peer.inner_v4 || ip.destination == peer.inner_v6 {
-                return Err(Reason::TunnelOwn);
+            let is_own = ip.destination == peer.inner_v4 || ip.destination == peer.inner_v6;
+            let otherwise = if is_own {
+                Reason::TunnelOwn
+            } else {
+                Reason::TunnelOther
+            };
+            // The node's own address may also be the source of clients' packets.
+            if is_own && node.flags & NODE_SNAT == 0 {
+                return Err(otherwise);
             }
-            transport(frame, ip, ports)?;
+            match transport(frame, ip, ports) {
+                Err(Reason::OtherProtocol) if is_own => Err(otherwise),
+                done => done,
+            }?;
             return Ok(Subject {
                 ip,
                 ports,
                 vnet: peer.vnet,
                 tunnel: Some(peer.tunnel),
-                otherwise: Reason::TunnelOther,
+                otherwise,
             });
         }
         otherwise = Reason::UnknownPeer;
@@ -233,6 +313,8 @@ enum Role<'t, T: Tables + 't> {
     Request(T::Ref<'t, Listener>),
     /// From an origin, to a client.
     Reply(T::Ref<'t, Reverse>),
+    /// From an origin, to what it takes for a client.
+    Translated(T::Ref<'t, Mapping>),
 }
 
 /// Finds the connection. In a tunnel an origin's answer is the usual case and is looked for first;
@@ -242,17 +324,29 @@ fn role<'t, T: Tables>(
     tables: &'t T,
     node: &Node,
     subject: &Subject<'_>,
+    flow: &FlowKey,
 ) -> Result<Role<'t, T>, Reason> {
     let Subject {
         ip, ports, vnet, ..
     } = subject;
     if ports.echo {
-        return Err(Reason::OtherProtocol);
+        return Err(match subject.otherwise {
+            Reason::TunnelOwn => Reason::TunnelOwn,
+            _ => Reason::OtherProtocol,
+        });
     }
     // Made where they are used, so that their places on the stack can be one.
     let from = || steer::service(ip.source, ports.source, ip.flow_protocol, *vnet);
     let to = || steer::service(ip.destination, ports.destination, ip.flow_protocol, *vnet);
     if subject.tunnel.is_some() {
+        if node.flags & NODE_SNAT != 0
+            && let Some(mapping) = tables.mapping(flow, subject.sight(tables))
+        {
+            return Ok(Role::Translated(mapping));
+        }
+        if subject.otherwise == Reason::TunnelOwn {
+            return Err(subject.otherwise);
+        }
         if let Some(reverse) = tables.reverse(&from()) {
             return Ok(Role::Reply(reverse));
         }
@@ -267,6 +361,11 @@ fn role<'t, T: Tables>(
             && let Some(reverse) = tables.reverse(&from())
         {
             return Ok(Role::Reply(reverse));
+        }
+        if node.flags & NODE_LOCAL_SNAT != 0
+            && let Some(mapping) = tables.mapping(flow, subject.sight(tables))
+        {
+            return Ok(Role::Translated(mapping));
         }
     }
     if ports.related {

@@ -3,10 +3,12 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    Address, Allowance, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse,
-    RouteKey, Row, Service, Table, TunnelIndex,
+    Address, Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
+    Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex,
 };
 use crate::parse::Ip;
+use crate::snat::{self, Request};
+use crate::verdict::Reason;
 
 /// Lookups in the maps and in the kernel's routes.
 ///
@@ -38,6 +40,34 @@ pub trait Tables {
     fn tunnel(&self, index: TunnelIndex) -> Option<Self::Ref<'_, Path>>;
     /// The tunnel that leads to an address within a VNet, by longest prefix.
     fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex>;
+    /// What a client's flow is translated to, unless the packet opens a new connection in the place
+    /// of one that has ended. The session takes note of what is seen of it.
+    fn session(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Session>>;
+    /// Sets what a client's flow is translated to.
+    ///
+    /// # Errors
+    /// [`Refused::Full`].
+    fn set_session(&self, flow: &FlowKey, session: &Session) -> Result<(), Refused>;
+    /// Whom an answer is for. The mapping takes note of what is seen of it.
+    fn mapping(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Mapping>>;
+    /// Adds the way back of a flow.
+    ///
+    /// # Errors
+    /// Another flow has it, or the map is full.
+    fn add_mapping(&self, flow: &FlowKey, mapping: &Mapping) -> Result<(), Refused>;
+    /// Takes a way back away that has just been added.
+    fn remove_mapping(&self, flow: &FlowKey);
+    /// [`snat::allocate`]; in the kernel a global function, as [`Steps`](crate::pipeline::Steps) are.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    fn allocate(&self, request: &mut Request) -> Result<(), Reason>
+    where
+        Self: Sized,
+    {
+        snat::allocate(self, request)
+    }
     /// How many messages of its own this CPU may still send.
     fn allowance(&self) -> Allowance;
     /// Sets what is left of them.
@@ -46,6 +76,15 @@ pub trait Tables {
     fn now_ns(&self) -> u64;
     /// The way to a client, by the node's own routes.
     fn route(&self, query: &RouteQuery<'_>) -> Route;
+}
+
+/// Why an entry was not made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// There is one of this key.
+    Taken,
+    /// There is no room for another.
+    Full,
 }
 
 /// A packet for which a route is sought, as it will be when it leaves. What there is of it already

@@ -142,6 +142,9 @@ reasons! {
     NoNextHop        Drop "no_next_hop"        "The next hop towards the origin or tunnel is not resolved.";
     NoHeadroom       Drop "no_headroom"        "The frame has no room for another header.";
     NoReplyRoute     Drop "no_reply_route"     "No route leads back to the client.";
+    NoSession        Drop "no_session"         "The packet belongs to no flow whose source address is translated, and begins none.";
+    SnatExhausted    Drop "snat_exhausted"     "All source ports towards the origin seem taken: none was found for another flow.";
+    SnatTableFull    Drop "snat_table_full"    "The table of flows whose source address is translated is full.";
     NoTunnelRoute    Drop "no_tunnel_route"    "No tunnel of the client's VNet leads to the client.";
     // Sent on.
     ForwardDsr       Forward "forward_dsr"     "The packet is encapsulated and sent to its origin, which answers directly.";

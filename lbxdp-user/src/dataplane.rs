@@ -51,7 +51,7 @@ pub use object::{OBJECT_MISSING, embedded_object};
 pub use pins::{Detached, attached, detach_all};
 pub use plan::{Write, plan};
 pub use spec::{MAPS, MapSpec, links_folder, versioned};
-pub use sync::{MapWriter, SyncReport, boot_time_ns};
+pub use sync::{MapWriter, SyncReport, boot_time_ns, monotonic_ns};
 
 use crate::config::model::XdpMode;
 

@@ -12,14 +12,15 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
-    self, Address, EntityKind, NODE_ECHO, NODE_LOCAL_REPLIES, Peer, PeerKey, Port, RouteKey,
-    Service, VnetId,
+    self, Address, EntityKind, LISTENER_SNAT, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT,
+    NODE_SNAT, Peer, PeerKey, Port, RouteKey, Service, SnatRange, VnetId,
 };
 use lbxdp_ebpf::hash::expand_key;
 use lbxdp_ebpf::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
-use crate::config::model::{Config, Forwarding, LoadBalancer, Pool, TunnelKind};
+use crate::config::model::{Config, Forwarding, LoadBalancer, Origin, Pool, TunnelKind};
 use crate::dataplane::Desired;
+use crate::fnv;
 use crate::slots::{OutOfSlots, Slots};
 
 /// The name of an origin everywhere: `pool/origin`.
@@ -143,9 +144,12 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
             let Ok(slot) = abi::OriginIndex::try_from(slot) else {
                 continue;
             };
-            if pool.forwarding == Forwarding::NatPreserve && origin.virtual_network.is_none() {
-                desired.node.flags |= NODE_LOCAL_REPLIES;
-            }
+            desired.node.flags |= match (pool.forwarding, &origin.virtual_network) {
+                (Forwarding::NatPreserve, None) => NODE_LOCAL_REPLIES,
+                (Forwarding::NatSnat, None) => NODE_LOCAL_SNAT,
+                (Forwarding::NatSnat, Some(_)) => NODE_SNAT,
+                (Forwarding::NatPreserve, Some(_)) | (Forwarding::Dsr(_), _) => 0,
+            };
             let path = paths::to_origin(config, slots, hops, pool, origin);
             desired.origins.insert(
                 slot,
@@ -153,8 +157,14 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
                     address: Address::from(origin.address),
                     port: Port::new(origin.port),
                     mode: paths::mode(pool.forwarding) as u8,
-                    reserved: 0,
+                    // Health is not known here.
+                    flags: 0,
                     vnet: vnet_id(config, origin.virtual_network.as_deref()),
+                    identity: identity(origin),
+                    snat: match pool.forwarding {
+                        Forwarding::NatSnat => snat_range(config, origin),
+                        Forwarding::NatPreserve | Forwarding::Dsr(_) => SnatRange::NONE,
+                    },
                     path,
                 },
             );
@@ -162,6 +172,29 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
     }
     add_listeners(config, slots, &mut desired);
     desired
+}
+
+/// A number that tells an origin from others that have its slot before or after it: made from where
+/// it is, so that it is the same after a restart.
+fn identity(origin: &Origin) -> u32 {
+    let place = format!(
+        "{} {} {}",
+        origin.virtual_network.as_deref().unwrap_or_default(),
+        origin.address,
+        origin.port
+    );
+    fnv::digest_32(place.bytes())
+}
+
+fn snat_range(config: &Config, origin: &Origin) -> SnatRange {
+    config.snat_range(origin).map_or(SnatRange::NONE, |range| {
+        let free = u32::from(range.max_prefix_len() - range.prefix_len());
+        SnatRange {
+            address: Address::from(range.network()),
+            // More than 32 bits are not needed.
+            mask: u32::MAX.checked_shl(free).map_or(u32::MAX, |fixed| !fixed),
+        }
+    })
 }
 
 fn add_tunnels(config: &Config, slots: &Slots, hops: &Hops, desired: &mut Desired) {
@@ -237,6 +270,10 @@ fn add_listeners(config: &Config, slots: &Slots, desired: &mut Desired) {
             continue;
         };
         let vnet = vnet_id(config, balancer.virtual_network.as_deref());
+        let hides_clients = pools_of(balancer)
+            .filter_map(|pool| config.pools.get(pool))
+            .any(|pool| pool.forwarding == Forwarding::NatSnat);
+        let flags = if hides_clients { LISTENER_SNAT } else { 0 };
         for listener in &balancer.listeners {
             let name = listener_name(balancer_name, listener);
             let Some(counter) = slots.get(EntityKind::Listener, &name) else {
@@ -249,14 +286,17 @@ fn add_listeners(config: &Config, slots: &Slots, desired: &mut Desired) {
                 reserved: 0,
                 vnet,
             };
-            desired
-                .listeners
-                .insert(service, abi::Listener { table, counter });
+            let entry = abi::Listener {
+                table,
+                counter,
+                flags,
+            };
+            desired.listeners.insert(service, entry);
             // What says that the address is a VIP, at which echo requests are answered.
             desired
                 .listeners
                 .entry(echo_service(service))
-                .or_insert(abi::Listener { table, counter });
+                .or_insert(entry);
             add_reverse(config, slots, balancer, service, counter, desired);
         }
     }

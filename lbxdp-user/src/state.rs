@@ -5,7 +5,7 @@ mod first_rows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, OriginIndex, Row};
+use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, ORIGIN_DOWN, OriginIndex, Row};
 
 use crate::config::model::{Config, Timing};
 use crate::dataplane::{Desired, TableRows};
@@ -205,8 +205,26 @@ impl State {
             let rows = settled.map_or(TableRows::Keep, TableRows::Publish);
             desired.tables.insert(slot, rows);
         }
+        self.mark_down(&mut desired);
         desired.entities = reconcile::entities(&self.config, &self.slots, &self.entity_health());
         desired
+    }
+
+    /// Sessions with an origin that is unhealthy are over.
+    fn mark_down(&self, desired: &mut Desired) {
+        for (key, tracker) in &self.trackers {
+            let ProbeKey::Origin { pool, origin } = key else {
+                continue;
+            };
+            let name = reconcile::origin_name(pool, origin);
+            let slot = self.slots.get(EntityKind::Origin, &name);
+            let slot = slot.and_then(|slot| OriginIndex::try_from(slot).ok());
+            if let Some(origin) = slot.and_then(|slot| desired.origins.get_mut(&slot))
+                && tracker.health() == Health::Unhealthy
+            {
+                origin.flags |= ORIGIN_DOWN;
+            }
+        }
     }
 
     fn plan_tables(&mut self) -> BTreeMap<TableName, TablePlan> {

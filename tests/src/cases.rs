@@ -13,6 +13,7 @@ mod nat;
 mod outside;
 mod related;
 mod replies;
+mod snat;
 mod stranger;
 mod too_big;
 pub mod tunnel;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Case> {
         echo::cases(),
         related::cases(),
         replies::cases(),
+        snat::cases(),
         stranger::cases(),
         too_big::cases(),
     ]

@@ -6,7 +6,9 @@ mod maps;
 pub mod object;
 mod underlay;
 
-use lbxdp_ebpf::abi::{OriginIndex, TunnelIndex};
+use std::collections::BTreeMap;
+
+use lbxdp_ebpf::abi::{FlowKey, Mapping, OriginIndex, Session, TunnelIndex};
 use lbxdp_ebpf::verdict::{Action, Reason};
 
 use crate::cases::{Case, Expect};
@@ -29,6 +31,32 @@ pub struct Outcome {
     pub tunnel: Option<TunnelIndex>,
     /// The frame.
     pub frame: Vec<u8>,
+    /// What is remembered of flows after it.
+    pub flows: Flows,
+}
+
+/// Sessions and mappings, without the times, which the host does not have.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Flows {
+    /// Map `SESSIONS`.
+    pub sessions: BTreeMap<FlowKey, Session>,
+    /// Map `MAPPINGS`.
+    pub mappings: BTreeMap<FlowKey, Mapping>,
+}
+
+impl Flows {
+    fn new(
+        mut sessions: BTreeMap<FlowKey, Session>,
+        mut mappings: BTreeMap<FlowKey, Mapping>,
+    ) -> Self {
+        for session in sessions.values_mut() {
+            session.seen.tick = 0;
+        }
+        for mapping in mappings.values_mut() {
+            mapping.seen.tick = 0;
+        }
+        Self { sessions, mappings }
+    }
 }
 
 impl Outcome {

@@ -61,7 +61,10 @@ pub(crate) fn build(workspace: &Workspace, warnings: Warnings) -> Result<()> {
 
 fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
     let compiler = &toolchain.compiler;
-    let mut flags: Vec<OsString> = ["-Cdebuginfo=2", "-Clink-arg=--btf", "-Cpanic=abort"]
+    // The linker would otherwise have the compiler call `memset`, which goes byte by byte, for the
+    // smallest of fields.
+    let inline = "-Clink-arg=--disable-expand-memcpy-in-order";
+    let mut flags: Vec<OsString> = ["-Cdebuginfo=2", "-Clink-arg=--btf", "-Cpanic=abort", inline]
         .map(OsString::from)
         .to_vec();
     let mut linker = OsString::from("-Clinker=");

@@ -79,6 +79,14 @@ impl Address {
         self.words[0] == 0 && self.words[1] == 0 && self.words[2] == MAPPED
     }
 
+    /// The address with these bits, in host order, set among its last 32.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with_low_bits(mut self, bits: u32) -> Self {
+        self.words[3] |= bits.to_be();
+        self
+    }
+
     /// The four words, bytes as on the wire.
     #[inline(always)]
     #[must_use]

@@ -6,7 +6,7 @@ use super::abi_type;
 pub struct Node {
     /// The expanded secret key of the flow hash; see [`hash`](crate::hash).
     pub hash_key: [u64; 12],
-    /// Bits: [`NODE_LOCAL_REPLIES`], [`NODE_ECHO`].
+    /// Bits: [`NODE_LOCAL_REPLIES`], [`NODE_ECHO`], [`NODE_SNAT`], [`NODE_LOCAL_SNAT`].
     pub flags: u64,
 }
 
@@ -16,6 +16,14 @@ pub const NODE_LOCAL_REPLIES: u64 = 1;
 /// Echo requests to VIPs are answered: to each address that has a listener of port 0 and of
 /// protocol ICMP (1) or ICMPv6 (58).
 pub const NODE_ECHO: u64 = 1 << 1;
+
+/// Clients' addresses are hidden from origins in VNets: look answers in tunnels up among the
+/// mappings.
+pub const NODE_SNAT: u64 = 1 << 2;
+
+/// Clients' addresses are hidden from origins of the VNet `local`: look answers outside of tunnels
+/// up among the mappings.
+pub const NODE_LOCAL_SNAT: u64 = 1 << 3;
 
 /// 64 of the 65,536 UDP ports (map `TUNNEL_PORTS`, 1,024 entries): bit `port % 64` of entry
 /// `port / 64` says that some tunnel receives there.

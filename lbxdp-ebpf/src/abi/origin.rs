@@ -1,4 +1,4 @@
-use super::{Address, Path, Port, VnetId, abi_type};
+use super::{Address, Path, Port, SnatRange, VnetId, abi_type};
 
 /// The slot of an origin in map `ORIGINS`, and in the rows.
 pub type OriginIndex = u16;
@@ -13,21 +13,37 @@ pub struct Origin {
     pub port: Port,
     /// A [`Mode`].
     pub mode: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Bits: [`ORIGIN_DOWN`].
+    pub flags: u8,
     /// The VNet that it is in.
     pub vnet: VnetId,
+    /// Tells it from another origin that had, or will have, the same slot.
+    pub identity: u32,
+    /// Of [`Mode::NatSnat`]: what clients' addresses become.
+    pub snat: SnatRange,
     /// The way to it.
     pub path: Path,
 }
 
 abi_type! {
-    Origin: 124 = [Address, Port, u8, u8, VnetId, Path];
+    Origin: 148 = [Address, Port, u8, u8, VnetId, u32, SnatRange, Path];
 }
 
 impl Origin {
     /// The index that stands for "no origin".
     pub const NONE: OriginIndex = OriginIndex::MAX;
+
+    /// A slot of map `ORIGINS` that nothing has been written to.
+    pub const EMPTY: Self = Self {
+        address: Address::UNSPECIFIED,
+        port: Port::new(0),
+        mode: 0,
+        flags: 0,
+        vnet: VnetId::LOCAL,
+        identity: 0,
+        snat: SnatRange::NONE,
+        path: Path::EMPTY,
+    };
 
     /// The forwarding mode, if the number is one of them.
     #[inline(always)]
@@ -36,6 +52,9 @@ impl Origin {
         Mode::from_u8(self.mode)
     }
 }
+
+/// It is unhealthy: sessions with it are over.
+pub const ORIGIN_DOWN: u8 = 1;
 
 /// How a packet reaches its origin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,9 +66,19 @@ pub enum Mode {
     Dsr = 2,
     /// The client's packet with the origin's MAC address; the origin owns the VIP.
     DsrL2 = 3,
+    /// As [`Mode::NatPreserve`], and the source becomes an address and port of
+    /// [`Origin::snat`].
+    NatSnat = 4,
 }
 
 impl Mode {
+    /// Whether the destination is rewritten.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_nat(self) -> bool {
+        matches!(self, Self::NatPreserve | Self::NatSnat)
+    }
+
     /// The mode of a number, if it is one.
     #[inline(always)]
     #[must_use]
@@ -58,6 +87,7 @@ impl Mode {
             1 => Some(Self::NatPreserve),
             2 => Some(Self::Dsr),
             3 => Some(Self::DsrL2),
+            4 => Some(Self::NatSnat),
             _ => None,
         }
     }

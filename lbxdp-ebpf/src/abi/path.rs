@@ -77,6 +77,12 @@ impl Path {
         header: [0; HEADER_SPACE],
     };
 
+    /// A slot of map `TUNNELS` that nothing has been written to.
+    pub const EMPTY: Self = Self {
+        tunnel: 0,
+        ..Self::UNRESOLVED
+    };
+
     /// The encapsulation, if the number is one of them.
     #[inline(always)]
     #[must_use]

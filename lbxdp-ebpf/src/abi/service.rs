@@ -25,9 +25,14 @@ pub struct Listener {
     pub table: u32,
     /// Index in `LISTENER_COUNTERS`.
     pub counter: u32,
+    /// Bits: [`LISTENER_SNAT`].
+    pub flags: u32,
 }
 
-/// The way back from an origin that is reached by NAT (map `REVERSE`).
+/// Some pool of the listener translates source addresses: look flows up among the sessions.
+pub const LISTENER_SNAT: u32 = 1;
+
+/// The way back from an origin that sees its clients' own addresses (map `REVERSE`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Reverse {
@@ -45,6 +50,6 @@ pub struct Reverse {
 
 abi_type! {
     Service: 24 = [Address, Port, u8, u8, VnetId];
-    Listener: 8 = [u32, u32];
+    Listener: 12 = [u32, u32, u32];
     Reverse: 28 = [Address, Port, OriginIndex, VnetId, u32];
 }

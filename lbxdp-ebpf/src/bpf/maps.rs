@@ -1,22 +1,27 @@
-use super::steps::{Hop, lbxdp_route};
+use super::steps::{Hop, lbxdp_allocate, lbxdp_route};
 use aya_ebpf::bindings::{
     BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
-    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, xdp_md,
+    BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST,
+    xdp_md,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
+use core::hint::black_box;
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin, OriginIndex, Path,
-    Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic, TunnelIndex,
-    capacity,
+    Allowance, Count, Entity, EntityKey, FlowKey, Heartbeat, Listener, Mapping, Node, Origin,
+    OriginIndex, Path, Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service, Session,
+    Sight, Table, Traffic, TunnelIndex, capacity,
 };
-use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
+use lbxdp_ebpf::pipeline::Scratch;
+use lbxdp_ebpf::snat::Request;
+use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
 use lbxdp_ebpf::verdict::{Direction, Reason, Verdict};
 
 const SERVICES: usize = capacity::SERVICES as usize;
+const FLOWS: usize = capacity::SESSIONS as usize;
 const ORIGIN_SLOTS: usize = capacity::ORIGINS as usize;
 const TUNNEL_SLOTS: usize = capacity::TUNNELS as usize;
 
@@ -50,6 +55,12 @@ static ENTITIES: HashMap<
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
 #[btf_map]
+static SESSIONS: HashMap<FlowKey, Session, FLOWS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map]
+static MAPPINGS: HashMap<FlowKey, Mapping, FLOWS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map]
 static ALLOWANCE: PerCpuArray<Allowance, 1> = PerCpuArray::new();
 #[btf_map]
 static REASONS: PerCpuArray<Count, { Reason::COUNT }> = PerCpuArray::new();
@@ -69,7 +80,12 @@ pub(super) struct Maps {
 impl Maps {
     #[inline(always)]
     pub(super) fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.ctx }
+        Self::of(ctx.ctx)
+    }
+
+    #[inline(always)]
+    pub(super) const fn of(ctx: *mut xdp_md) -> Self {
+        Self { ctx }
     }
 }
 
@@ -138,6 +154,59 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn session(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<&Session> {
+        let session = SESSIONS.get_ptr_mut(flow)?;
+        // SAFETY: the entry may be changed by the program on another CPU at the same time, and its
+        // memory be used for another entry: all its bytes are numbers, of which any are a value.
+        let session = unsafe { &mut *session };
+        if let Some(sight) = sight {
+            if session.seen.is_over(sight) {
+                return None;
+            }
+            session.seen.see(sight);
+        }
+        Some(session)
+    }
+
+    #[inline(always)]
+    fn set_session(&self, flow: &FlowKey, session: &Session) -> Result<(), Refused> {
+        SESSIONS.insert(flow, session, 0).map_err(refused)
+    }
+
+    #[inline(always)]
+    fn mapping(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<&Mapping> {
+        let mapping = MAPPINGS.get_ptr_mut(flow)?;
+        // SAFETY: as in `session`.
+        let mapping = unsafe { &mut *mapping };
+        if let Some(sight) = sight {
+            mapping.seen.see(sight);
+        }
+        Some(mapping)
+    }
+
+    #[inline(always)]
+    fn add_mapping(&self, flow: &FlowKey, mapping: &Mapping) -> Result<(), Refused> {
+        MAPPINGS
+            .insert(flow, mapping, BPF_NOEXIST.into())
+            .map_err(refused)
+    }
+
+    #[inline(always)]
+    fn remove_mapping(&self, flow: &FlowKey) {
+        // It is there, or somebody else has removed it.
+        let _ = MAPPINGS.remove(flow);
+    }
+
+    #[inline(always)]
+    fn allocate(&self, request: &mut Request) -> Result<(), Reason> {
+        // As of any number that comes back: see `network` of the packet.
+        match black_box(lbxdp_allocate(request)) {
+            0 => Ok(()),
+            error => Err(Reason::from_index(error - 1).unwrap_or(Reason::SnatTableFull)),
+        }
+    }
+
+    #[inline(always)]
     fn allowance(&self) -> Allowance {
         ALLOWANCE.get(0).copied().unwrap_or(Allowance::FULL)
     }
@@ -153,7 +222,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
         // SAFETY: the helper takes nothing and returns a number.
-        unsafe { bpf_ktime_get_ns() }
+        unsafe { bpf_ktime_get_coarse_ns() }
     }
 
     #[inline(always)]
@@ -175,6 +244,26 @@ impl Tables for Maps {
             // Blackhole, unreachable, prohibit, lightweight tunnels; errors of the call.
             _ => Route::Unreachable,
         }
+    }
+}
+
+/// The place where this CPU works out what becomes of a packet.
+#[inline(always)]
+pub(super) fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: the slot is of this CPU, on which no other program of this map runs now; zeros are a
+    // value, and so is whatever the last packet has left.
+    SCRATCH
+        .get_ptr_mut(0)
+        .map(|scratch| unsafe { &mut *scratch })
+}
+
+#[inline(always)]
+fn refused(error: i32) -> Refused {
+    const EEXIST: i32 = 17;
+    if error == -EEXIST {
+        Refused::Taken
+    } else {
+        Refused::Full
     }
 }
 

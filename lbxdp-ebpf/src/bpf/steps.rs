@@ -4,16 +4,19 @@
 //! bytes of which are initialised; they return a number.
 
 use super::ctx::Packet;
+use super::maps::Maps;
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup, xdp_md};
 use aya_ebpf::helpers::bpf_csum_diff;
 use core::hint::black_box;
-use lbxdp_ebpf::abi::{Address, Path};
+use lbxdp_ebpf::abi::{Address, Path, Port};
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
+use lbxdp_ebpf::icmp;
 use lbxdp_ebpf::mss;
 use lbxdp_ebpf::nat::{self, End};
-use lbxdp_ebpf::parse::{self, Ip, Version};
+use lbxdp_ebpf::parse::{self, Ip, Outline, Version};
 use lbxdp_ebpf::pipeline::{self, Order, Steps};
+use lbxdp_ebpf::snat::{self, Request};
 use lbxdp_ebpf::verdict::Reason;
 
 impl Steps for Packet {
@@ -63,6 +66,35 @@ impl Steps for Packet {
         ) {
             NO_SUM => None,
             sum => Some(Sum::from_number(sum as u32)),
+        }
+    }
+
+    #[inline(always)]
+    fn translate(
+        &mut self,
+        start: usize,
+        ip: &Outline,
+        end: End,
+        address: &Address,
+        port: Port,
+    ) -> Result<(), NoRoom> {
+        let which = match end {
+            End::Source => 0,
+            End::Destination => 1 << 16,
+        };
+        let port = u32::from(port.get());
+        match lbxdp_translate(self.ctx, start as u32, ip, which | port, address) {
+            0 => Ok(()),
+            _ => Err(NoRoom),
+        }
+    }
+
+    #[inline(always)]
+    fn depart(&mut self, order: &mut Order, path: Option<&Path>) -> Result<(), NoRoom> {
+        let path = path.map_or(core::ptr::null(), core::ptr::from_ref);
+        match lbxdp_depart(self.ctx, order, path) {
+            0 => Ok(()),
+            _ => Err(NoRoom),
         }
     }
 
@@ -158,6 +190,21 @@ extern "C" fn lbxdp_readdress(
     sum.map_or(NO_SUM, |sum| sum.fold().into())
 }
 
+/// [`pipeline::depart`]: 0, or 1 if there is no room.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_depart(ctx: *mut xdp_md, order: *mut Order, path: *const Path) -> u32 {
+    // SAFETY: the one caller gives it an order of its own, and a valid path or none.
+    let (order, path) = unsafe { (order.as_mut(), path.as_ref()) };
+    let Some(order) = order else {
+        return 1;
+    };
+    match pipeline::depart(&mut Packet::new(ctx), order, path) {
+        Ok(()) => 0,
+        Err(NoRoom) => 1,
+    }
+}
+
 /// [`pipeline::prepare`]: 0, or 1 if there is no room.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -182,6 +229,49 @@ extern "C" fn lbxdp_carry_out(ctx: *mut xdp_md, order: *const Order, path: *cons
         return 1;
     };
     match pipeline::carry_out(&mut Packet::new(ctx), order, path) {
+        Ok(()) => 0,
+        Err(NoRoom) => 1,
+    }
+}
+
+/// [`snat::allocate`]: 0, or one more than the index of a reason.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_allocate(request: *mut Request) -> u32 {
+    // SAFETY: the one caller gives it a request of its own.
+    let Some(request) = (unsafe { request.as_mut() }) else {
+        return 1 + Reason::SnatTableFull.index();
+    };
+    // The maps alone are asked, which need no context; one that is not used would not be passed.
+    match snat::allocate(&Maps::of(core::ptr::null_mut()), request) {
+        Ok(()) => 0,
+        Err(reason) => 1 + reason.index(),
+    }
+}
+
+/// [`icmp::translate`]: 0, or 1 if a header is not in reach.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_translate(
+    ctx: *mut xdp_md,
+    start: u32,
+    outline: *const Outline,
+    which_port: u32,
+    address: *const Address,
+) -> u32 {
+    // SAFETY: the one caller gives it an outline and an address.
+    let (outline, address) = unsafe { (outline.as_ref(), address.as_ref()) };
+    let (Some(outline), Some(address)) = (outline, address) else {
+        return 1;
+    };
+    let end = if which_port >> 16 == 0 {
+        End::Source
+    } else {
+        End::Destination
+    };
+    let port = Port::new(which_port as u16);
+    let mut packet = Packet::new(ctx);
+    match icmp::translate(&mut packet, start as usize, outline, end, address, port) {
         Ok(()) => 0,
         Err(NoRoom) => 1,
     }

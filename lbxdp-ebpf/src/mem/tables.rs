@@ -1,10 +1,12 @@
+use core::ops::Deref;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Flows;
 use crate::abi::{
-    Address, Allowance, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse,
-    RouteKey, Row, Service, Table, TunnelIndex, VnetId,
+    Address, Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
+    Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex, VnetId,
 };
-use crate::tables::{Route, RouteQuery, Tables};
+use crate::tables::{Refused, Route, RouteQuery, Tables};
 
 /// The content of all maps, in ordinary collections.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -29,6 +31,12 @@ pub struct MemTables {
     pub tunnels: BTreeMap<TunnelIndex, Path>,
     /// Map `ROUTES`: (VNet, prefix, bits of the mapped address) to tunnel.
     pub routes: BTreeMap<(VnetId, Address, u8), TunnelIndex>,
+    /// Map `SESSIONS`.
+    pub sessions: Flows<Session>,
+    /// Map `MAPPINGS`.
+    pub mappings: Flows<Mapping>,
+    /// Whether those two have no room for another entry.
+    pub full: bool,
     /// Map `ALLOWANCE`, as every packet finds it.
     pub allowance: Allowance,
     /// The node's own routes, first match wins.
@@ -46,43 +54,59 @@ pub struct MemRoute {
     pub route: Route,
 }
 
+/// A copy of what was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found<T>(T);
+
+impl<T> Deref for Found<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+fn found<K: Ord, T: Copy>(map: &BTreeMap<K, T>, key: &K) -> Option<Found<T>> {
+    map.get(key).copied().map(Found)
+}
+
 impl Tables for MemTables {
-    type Ref<'a, T: Copy + 'a> = &'a T;
+    type Ref<'a, T: Copy + 'a> = Found<T>;
 
-    fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
+    fn node(&self) -> Option<Found<Node>> {
+        self.node.map(Found)
     }
 
-    fn listener(&self, key: &Service) -> Option<&Listener> {
-        self.listeners.get(key)
+    fn listener(&self, key: &Service) -> Option<Found<Listener>> {
+        found(&self.listeners, key)
     }
 
-    fn table(&self, index: u32) -> Option<&Table> {
-        self.tables.get(&index)
+    fn table(&self, index: u32) -> Option<Found<Table>> {
+        found(&self.tables, &index)
     }
 
-    fn row(&self, index: u32) -> Option<&Row> {
-        self.rows.get(&index)
+    fn row(&self, index: u32) -> Option<Found<Row>> {
+        found(&self.rows, &index)
     }
 
-    fn origin(&self, index: OriginIndex) -> Option<&Origin> {
-        self.origins.get(&index)
+    fn origin(&self, index: OriginIndex) -> Option<Found<Origin>> {
+        found(&self.origins, &index)
     }
 
-    fn reverse(&self, key: &Service) -> Option<&Reverse> {
-        self.reverse.get(key)
+    fn reverse(&self, key: &Service) -> Option<Found<Reverse>> {
+        found(&self.reverse, key)
     }
 
     fn is_tunnel_port(&self, port: Port) -> bool {
         self.tunnel_ports.contains(&port.get())
     }
 
-    fn peer(&self, key: &PeerKey) -> Option<&Peer> {
-        self.peers.get(key)
+    fn peer(&self, key: &PeerKey) -> Option<Found<Peer>> {
+        found(&self.peers, key)
     }
 
-    fn tunnel(&self, index: TunnelIndex) -> Option<&Path> {
-        self.tunnels.get(&index)
+    fn tunnel(&self, index: TunnelIndex) -> Option<Found<Path>> {
+        found(&self.tunnels, &index)
     }
 
     fn tunnel_to(&self, key: &RouteKey) -> Option<TunnelIndex> {
@@ -92,6 +116,52 @@ impl Tables for MemTables {
             .filter(|((of, network, bits), _)| *of == vnet && within(*network, *bits, key.address))
             .max_by_key(|((_, _, bits), _)| *bits)
             .map(|(_, tunnel)| *tunnel)
+    }
+
+    fn session(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Found<Session>> {
+        let mut sessions = self.sessions.lock();
+        let session = sessions.get_mut(flow)?;
+        if let Some(sight) = sight {
+            if session.seen.is_over(sight) {
+                return None;
+            }
+            session.seen.see(sight);
+        }
+        Some(Found(*session))
+    }
+
+    fn set_session(&self, flow: &FlowKey, session: &Session) -> Result<(), Refused> {
+        let mut sessions = self.sessions.lock();
+        if self.full && !sessions.contains_key(flow) {
+            return Err(Refused::Full);
+        }
+        sessions.insert(*flow, *session);
+        Ok(())
+    }
+
+    fn mapping(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Found<Mapping>> {
+        let mut mappings = self.mappings.lock();
+        let mapping = mappings.get_mut(flow)?;
+        if let Some(sight) = sight {
+            mapping.seen.see(sight);
+        }
+        Some(Found(*mapping))
+    }
+
+    fn add_mapping(&self, flow: &FlowKey, mapping: &Mapping) -> Result<(), Refused> {
+        let mut mappings = self.mappings.lock();
+        if mappings.contains_key(flow) {
+            return Err(Refused::Taken);
+        }
+        if self.full {
+            return Err(Refused::Full);
+        }
+        mappings.insert(*flow, *mapping);
+        Ok(())
+    }
+
+    fn remove_mapping(&self, flow: &FlowKey) {
+        self.mappings.lock().remove(flow);
     }
 
     fn allowance(&self) -> Allowance {

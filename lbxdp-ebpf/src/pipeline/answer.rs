@@ -41,7 +41,7 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
     ingress: u32,
     to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
-    let ip = subject.ip;
+    let ip = &*subject.ip;
     let is_error = to.task == Task::TooBig;
     if is_error && ip.dont_fragment == 0 {
         return Err(Reason::TooBigFragmentable);
@@ -54,8 +54,13 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
     if !is_host(&ip.source) {
         return Err(refusal);
     }
-    to.outline = ip.outline;
-    to.start = ip.start;
+    *to = Order {
+        outline: ip.outline,
+        start: ip.start,
+        task: to.task,
+        limit: to.limit,
+        ..Order::EMPTY
+    };
     let mut action = Action::Transmit;
     let way = if let Some(index) = subject.tunnel {
         let path = tables.tunnel(index).ok_or(refusal)?;

@@ -24,17 +24,21 @@ pub struct Order {
     pub port: Port,
     /// The end that is rewritten.
     pub end: Option<End>,
+    /// Whether the other end is rewritten too.
+    pub both_ends: bool,
+    /// What the other end becomes.
+    pub other_address: Address,
+    /// What its port becomes; 0 keeps it.
+    pub other_port: Port,
     /// Whether TTL or hop limit go down by one.
     pub takes_hop: bool,
+    /// What is done before anything else.
+    pub task: Task,
     /// The next link.
     pub link: Link,
     /// Of [`Task::Forward`], the largest TCP segment size that the packet may announce, or 0 if it
     /// announces none; of [`Task::TooBig`], the MTU.
     pub limit: u16,
-    /// What is done before anything else.
-    pub task: Task,
-    /// Zero.
-    pub reserved: [u8; 3],
 }
 
 /// What becomes of a packet.
@@ -52,7 +56,7 @@ pub enum Task {
 }
 
 const _: () = assert!(
-    size_of::<Order>() == 8 + 4 + 4 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2 + 1 + 3,
+    size_of::<Order>() == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2,
     "the order has padding"
 );
 
@@ -65,15 +69,17 @@ impl Order {
         address: Address::UNSPECIFIED,
         port: Port::new(0),
         end: None,
+        both_ends: false,
+        other_address: Address::UNSPECIFIED,
+        other_port: Port::new(0),
         takes_hop: false,
+        task: Task::Forward,
         link: Link {
             destination_mac: [0; 6],
             source_mac: [0; 6],
             vlan: [0; 2],
         },
         limit: 0,
-        task: Task::Forward,
-        reserved: [0; 3],
     };
 }
 
@@ -84,6 +90,30 @@ impl Order {
     pub fn start_then(&self, path: Option<&Path>) -> usize {
         self.link.len() + path.map_or(0, |path| usize::from(path.header_len))
     }
+}
+
+/// Makes a frame ready to leave, by an order and, if there is one, the path whose headers are put in
+/// front.
+///
+/// # Errors
+/// There is no room.
+#[inline(always)]
+pub fn depart<F: Steps>(
+    frame: &mut F,
+    order: &mut Order,
+    path: Option<&Path>,
+) -> Result<(), NoRoom> {
+    if order.task != Task::Forward {
+        frame.prepare(order)?;
+    }
+    frame.carry_out(order, path)?;
+    // Last, and in whatever headers: it changes a value and, by as much, the checksum over it, so
+    // that the sum of the packet stays.
+    if order.task == Task::Forward && order.limit != 0 {
+        let segment = order.start_then(path) + order.outline.header_len as usize;
+        frame.clamp_mss(segment, order.outline.payload_len() as usize, order.limit);
+    }
+    Ok(())
 }
 
 /// Does what an order says is to be done before anything else, which may make another packet of it:
@@ -97,18 +127,21 @@ pub fn prepare<F: Steps>(frame: &mut F, order: &mut Order) -> Result<(), NoRoom>
         Task::Forward => Ok(()),
         Task::Related => match order.end.take() {
             None => Ok(()),
-            Some(end) => icmp::translate(
-                frame,
-                order.start as usize,
-                &order.outline,
-                end,
-                &order.address,
-                order.port,
-            ),
+            Some(end) => translate(frame, order, end),
         },
         Task::Echo => icmp::echo(frame, order.start as usize, &order.outline),
         Task::TooBig => icmp::too_big(frame, order.start as usize, &mut order.outline, order.limit),
     }
+}
+
+#[inline(always)]
+fn translate<F: Steps>(frame: &mut F, order: &Order, end: End) -> Result<(), NoRoom> {
+    let (start, outline) = (order.start as usize, &order.outline);
+    if order.both_ends {
+        let (address, port) = (&order.other_address, order.other_port);
+        frame.translate(start, outline, end.other(), address, port)?;
+    }
+    frame.translate(start, outline, end, &order.address, order.port)
 }
 
 /// Addresses of the next link.
@@ -170,6 +203,10 @@ fn write<F: Frame>(
     }
     if let Some(end) = order.end {
         nat::rewrite(frame, start, outline, end, &order.address, order.port)?;
+        if order.both_ends {
+            let (address, port) = (&order.other_address, order.other_port);
+            nat::rewrite(frame, start, outline, end.other(), address, port)?;
+        }
     }
     let mut version = outline.version;
     if let Some(path) = path {

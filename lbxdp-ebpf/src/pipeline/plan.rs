@@ -1,18 +1,20 @@
 use super::Subject;
 use super::depart::{Link, Order, Task};
 use crate::abi::{
-    Listener, Mode, Node, Origin, PATH_RESOLVED, Path, Reverse, RouteKey, TunnelIndex, VnetId,
+    Address, FlowKey, LISTENER_SNAT, Listener, Mapping, Mode, Node, ORIGIN_DOWN, Origin,
+    OriginIndex, PATH_RESOLVED, Path, Port, Reverse, RouteKey, Seen, Session, TunnelIndex, VnetId,
 };
 use crate::encap;
 use crate::frame::Frame;
-use crate::hash::{self, FlowKey};
+use crate::hash;
 use crate::mss;
 use crate::nat::End;
 use crate::parse::Ip;
+use crate::snat;
 use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
 use crate::verdict::{Action, Reason, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
+use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, TCP_RST, Tag};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
 pub struct Plan<'t, T: Tables + 't> {
@@ -52,21 +54,22 @@ pub(super) fn request<'t, T: Tables>(
     subject: &Subject<'_>,
     listener: &Listener,
     ingress: u32,
+    request: &mut snat::Request,
     to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
-    let ip = subject.ip;
-    let hash = flow_hash(node, subject);
-    let (index, origin) = steer::owner(tables, listener, hash)?;
+    let ip = &*subject.ip;
+    let hash = hash::flow_hash(&node.hash_key, &request.flow);
+    let mut session = None;
+    if listener.flags & LISTENER_SNAT != 0 {
+        session = tables.session(&request.flow, subject.sight(tables));
+    }
+    let (index, origin) = match stays(tables, session.as_deref()) {
+        Some(stays) => stays,
+        None => steer::owner(tables, listener, hash)?,
+    };
     let mode = origin.mode().ok_or(Reason::OriginMissing)?;
     let in_tunnel = encap::is_tunnel(&origin.path);
-    let reason = match mode {
-        _ if subject.ports.related => Reason::ForwardError,
-        Mode::NatPreserve if in_tunnel => Reason::ForwardNatTunnel,
-        Mode::NatPreserve => Reason::ForwardNat,
-        Mode::Dsr => Reason::ForwardDsr,
-        Mode::DsrL2 => Reason::ForwardDsrL2,
-    };
-    let end = (mode == Mode::NatPreserve).then_some(End::Destination);
+    let end = mode.is_nat().then_some(End::Destination);
     if end.is_some() && !ip.outline.version.is_of(&origin.address) {
         return Err(Reason::FamilyMismatch);
     }
@@ -99,14 +102,32 @@ pub(super) fn request<'t, T: Tables>(
         ..Order::EMPTY
     };
     to.task = task(subject);
+    if mode == Mode::NatSnat {
+        // Last: nothing is remembered of a packet that is not forwarded.
+        let session = session.filter(|session| is_with(session, index, &origin));
+        (to.other_address, to.other_port) = match session {
+            Some(session) => (session.source, session.source_port),
+            None => {
+                begin(tables, subject, listener, (index, &origin), hash, request)?;
+                (request.session.source, request.session.source_port)
+            }
+        };
+        to.both_ends = true;
+    }
     // With DSR, answers do not take this path.
-    if subject.ports.opens && mode == Mode::NatPreserve {
+    if subject.ports.opens() && mode.is_nat() {
         to.limit = mss_within(tables, ip, origin.path.mtu, subject.tunnel);
     }
     Ok(Plan {
         verdict: Verdict {
             action: action(origin.path.ifindex, ingress),
-            reason,
+            reason: match mode {
+                _ if subject.ports.related => Reason::ForwardError,
+                Mode::NatPreserve | Mode::NatSnat if in_tunnel => Reason::ForwardNatTunnel,
+                Mode::NatPreserve | Mode::NatSnat => Reason::ForwardNat,
+                Mode::Dsr => Reason::ForwardDsr,
+                Mode::DsrL2 => Reason::ForwardDsrL2,
+            },
             listener: Some(listener.counter),
             origin: Some(index),
             tunnel: index_of(if origin.path.tunnel == Path::NO_TUNNEL {
@@ -123,7 +144,91 @@ pub(super) fn request<'t, T: Tables>(
     })
 }
 
-/// Plans an origin's answer.
+/// The origin that a session keeps its flow with, while that serves.
+#[inline(always)]
+fn stays<'t, T: Tables>(
+    tables: &'t T,
+    session: Option<&Session>,
+) -> Option<(OriginIndex, T::Ref<'t, Origin>)> {
+    let session = session?;
+    let origin = tables.origin(session.origin)?;
+    (is_with(session, session.origin, &origin) && origin.flags & ORIGIN_DOWN == 0)
+        .then_some((session.origin, origin))
+}
+
+#[inline(always)]
+fn is_with(session: &Session, index: OriginIndex, origin: &Origin) -> bool {
+    session.origin == index && session.identity == origin.identity
+}
+
+/// Gives a flow a source address and port.
+#[inline(always)]
+fn begin<T: Tables>(
+    tables: &T,
+    subject: &Subject<'_>,
+    listener: &Listener,
+    (index, origin): (OriginIndex, &Origin),
+    hash: u32,
+    request: &mut snat::Request,
+) -> Result<(), Reason> {
+    let sight = subject.sight(tables).ok_or(Reason::NoSession)?;
+    if sight.tcp_flags & TCP_RST != 0 {
+        return Err(Reason::NoSession);
+    }
+    let flow = request.flow;
+    request.back = FlowKey {
+        source: origin.address,
+        destination: Address::UNSPECIFIED,
+        source_port: if origin.port.get() == 0 {
+            flow.destination_port
+        } else {
+            origin.port
+        },
+        destination_port: Port::new(0),
+        vnet: origin.vnet,
+        protocol: flow.protocol,
+        reserved: [0; 3],
+    };
+    request.mapping = Mapping {
+        client: flow.source,
+        address: flow.destination,
+        client_port: flow.source_port,
+        port: flow.destination_port,
+        vnet: flow.vnet,
+        counter: listener.counter,
+        origin: index,
+        reserved: [0; 2],
+        // The origin has time to answer from now on.
+        seen: Seen {
+            tick: sight.tick,
+            ..Seen::NEVER
+        },
+    };
+    request.session = Session {
+        origin: index,
+        identity: origin.identity,
+        seen: Seen::first(sight),
+        ..Session::EMPTY
+    };
+    request.range = origin.snat;
+    request.seed = hash;
+    tables.allocate(request)
+}
+
+/// What a mapping says of an answer, but for the client.
+#[inline(always)]
+pub(super) fn reverse_of(mapping: &Mapping) -> Reverse {
+    Reverse {
+        address: mapping.address,
+        port: mapping.port,
+        origin: mapping.origin,
+        vnet: mapping.vnet,
+        counter: mapping.counter,
+    }
+}
+
+/// Plans an origin's answer. If its destination is translated, `subject` has the client's already.
+#[expect(clippy::too_many_arguments, reason = "a step of the one way through")]
 #[inline(always)]
 pub(super) fn reply<'t, F: Frame, T: Tables>(
     frame: &F,
@@ -131,10 +236,11 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
     node: &Node,
     subject: &Subject<'_>,
     reverse: &Reverse,
+    translated: bool,
     ingress: u32,
     to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
-    let ip = subject.ip;
+    let ip = &*subject.ip;
     if !ip.outline.version.is_of(&reverse.address) {
         return Err(Reason::FamilyMismatch);
     }
@@ -145,6 +251,9 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         address: reverse.address,
         port: reverse.port,
         end: Some(End::Source),
+        both_ends: translated,
+        other_address: ip.destination,
+        other_port: subject.ports.destination,
         takes_hop: true,
         ..Order::EMPTY
     };
@@ -156,7 +265,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         to.takes_hop = !matches!(action, Action::Pass);
         (Way::Link, Path::NO_TUNNEL, action)
     } else {
-        to.hash = flow_hash(node, subject);
+        to.hash = hash::flow_hash(&node.hash_key, &subject.flow());
         let key = RouteKey::new(reverse.vnet, ip.destination);
         let index = tables.tunnel_to(&key).ok_or(Reason::NoTunnelRoute)?;
         let path = tables.tunnel(index).ok_or(Reason::NoTunnelRoute)?;
@@ -172,7 +281,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
     };
     has_hops_left(ip)?;
     to.task = task(subject);
-    if subject.ports.opens
+    if subject.ports.opens()
         && let Some(origin) = tables.origin(reverse.origin)
     {
         to.limit = mss_within(tables, ip, origin.path.mtu, index_of(tunnel));
@@ -217,24 +326,6 @@ fn mss_within<T: Tables>(tables: &T, ip: &Ip, mtu: u16, client: Option<TunnelInd
         mtu = mtu.min(path.mtu);
     }
     mss::of_mtu(ip.outline.version, mtu)
-}
-
-#[inline(always)]
-fn flow_hash(node: &Node, subject: &Subject<'_>) -> u32 {
-    let Subject {
-        ip, ports, vnet, ..
-    } = subject;
-    hash::flow_hash(
-        &node.hash_key,
-        &FlowKey {
-            source: ip.source,
-            destination: ip.destination,
-            source_port: ports.source,
-            destination_port: ports.destination,
-            protocol: ip.flow_protocol,
-            vnet: *vnet,
-        },
-    )
 }
 
 /// The way to a client by the node's own routes. Where only the neighbour is missing, that is the

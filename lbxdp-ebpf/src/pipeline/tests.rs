@@ -134,9 +134,9 @@ fn world(mode: Mode, vnet: VnetId, path: Path) -> MemTables {
                 address: origin(version).into(),
                 port: Port::new(8080),
                 mode: mode as u8,
-                reserved: 0,
                 vnet,
                 path,
+                ..Origin::EMPTY
             },
         );
         for protocol in [TCP, UDP] {
@@ -145,6 +145,7 @@ fn world(mode: Mode, vnet: VnetId, path: Path) -> MemTables {
                 Listener {
                     table: index,
                     counter: index,
+                    flags: 0,
                 },
             );
             tables.reverse.insert(
@@ -648,7 +649,7 @@ proptest! {
             let tunnel = Tunnel::new(far(outer), node(outer), shapes()[shape]);
             let mut site = world(Mode::Dsr, VnetId::LOCAL, path(Some(&tunnel)));
             let key = service(client(inner), 4000, TCP, VnetId::LOCAL);
-            site.listeners.insert(key, Listener { table: 0, counter: 0 });
+            site.listeners.insert(key, Listener { table: 0, counter: 0, flags: 0 });
             bytes = run(&site, &bytes).1;
         }
         for (at, value) in changes {

@@ -1,7 +1,13 @@
 use super::wire_type;
 
-/// TCP: synchronise sequence numbers, in [`Tcp::flags`].
+/// TCP: no more data from the sender, in [`Tcp::flags`].
+pub const TCP_FIN: u8 = 0x01;
+/// TCP: synchronise sequence numbers.
 pub const TCP_SYN: u8 = 0x02;
+/// TCP: reset the connection.
+pub const TCP_RST: u8 = 0x04;
+/// TCP: the acknowledgment field is significant.
+pub const TCP_ACK: u8 = 0x10;
 
 /// Kind of a TCP option: end of the list (RFC 9293, 3.2), one byte.
 pub const TCP_END: u8 = 0;

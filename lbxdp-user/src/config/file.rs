@@ -68,6 +68,22 @@ section! {
         manage_sysctls: bool,
         /// Whether echo requests (pings) to the addresses of listeners are answered, by the node itself. Default `true`.
         answer_echo: bool,
+        /// Prefixes that clients' addresses are translated to, with `source = "snat"`, for origins in the node's own network; at most one IPv4 and one IPv6, routed to this node. Default: `node.addresses`.
+        snat: Vec<IpNet>,
+        /// How long silent flows keep their translation.
+        snat_timeouts: SnatTimeouts,
+    }
+}
+
+section! {
+    /// How long a flow may be silent, in both directions, before its translated address and port are free for another (`source = "snat"`). From `"1s"` to `"7days"`.
+    SnatTimeouts ("node.snat_timeouts") {
+        /// Of TCP connections that are established. Default `"2h 4m"`, the least of RFC 5382.
+        tcp_established: Duration,
+        /// Of TCP connections that are not established yet, or have ended. Default `"4m"`, the least of RFC 5382; less of it holds out longer against a flood of SYNs.
+        tcp_transitory: Duration,
+        /// Of UDP. Default `"5m"`, as RFC 4787 recommends.
+        udp: Duration,
     }
 }
 
@@ -80,6 +96,8 @@ section! {
         _description as "description": String,
         /// Number of the VNet and of its routing table, not 0 nor 253 to 255. Default: made from the name, the same on all nodes.
         id: u32,
+        /// Prefixes that clients' addresses are translated to, with `source = "snat"`; at most one IPv4 and one IPv6. Sites route them into the tunnel. Default: the node's own address in the tunnel to the origin. Each address serves 63488 flows at a time with each origin address and port.
+        snat: Vec<IpNet>,
         /// Tunnels, at least one.
         tunnel: Vec<Tunnel>,
     }
@@ -190,7 +208,7 @@ section! {
         monitor: String,
         /// `nat` rewrites the destination; `dsr` encapsulates the client's packet to the origin, which owns the VIP and answers the client directly. Default `"nat"`.
         forwarding: ForwardingName,
-        /// The source address that origins see with `nat`: `preserve` is the client's, so that origins must route replies back through this node. Default `"preserve"`.
+        /// The source address that origins see with `nat`: `snat` is one of this node's (`vnet.snat`), `preserve` is the client's, so that origins must route replies back through this node. Default `"snat"` for origins in a VNet, `"preserve"` for others.
         source: SourceName,
         /// Encapsulation of `dsr`; `l2` changes only the MAC address, for origins on the node's own link. Required for `dsr`, not allowed for `nat`.
         encapsulation: DsrName,

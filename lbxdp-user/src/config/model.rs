@@ -24,6 +24,30 @@ pub struct Config {
     pub load_balancers: BTreeMap<String, LoadBalancer>,
 }
 
+impl Config {
+    /// The tunnel to an origin, if it is in a VNet and one leads there.
+    #[must_use]
+    pub fn tunnel_to(&self, origin: &Origin) -> Option<&Tunnel> {
+        let vnet = self.vnets.get(origin.virtual_network.as_ref()?)?;
+        vnet.tunnel_to(origin.address).map(|(_, tunnel)| tunnel)
+    }
+
+    /// What clients' addresses become for an origin, with `source = "snat"`.
+    #[must_use]
+    pub fn snat_range(&self, origin: &Origin) -> Option<IpNet> {
+        let alike = |net: &&IpNet| net.addr().is_ipv4() == origin.address.is_ipv4();
+        let Some(vnet) = &origin.virtual_network else {
+            let own = || self.node.address_like(origin.address).map(IpNet::from);
+            return self.node.snat.iter().find(alike).copied().or_else(own);
+        };
+        let range = self.vnets.get(vnet)?.snat.iter().find(alike).copied();
+        range.or_else(|| {
+            let addresses = &self.tunnel_to(origin)?.addresses;
+            Some(IpNet::from(addresses.iter().find(alike)?.addr()))
+        })
+    }
+}
+
 /// This node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
@@ -43,6 +67,22 @@ pub struct Node {
     pub manage_sysctls: bool,
     /// Whether echo requests to the addresses of listeners are answered.
     pub answer_echo: bool,
+    /// What clients' addresses become for origins of the node's own network, at most one prefix
+    /// of each IP version; none stands for `addresses`.
+    pub snat: Vec<IpNet>,
+    /// How long silent flows keep their translation.
+    pub snat_timeouts: SnatTimeouts,
+}
+
+/// How long a flow may be silent in both directions before its translation is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnatTimeouts {
+    /// TCP, while both ends have shown that the connection stands.
+    pub tcp_established: Duration,
+    /// TCP before and after that.
+    pub tcp_transitory: Duration,
+    /// UDP.
+    pub udp: Duration,
 }
 
 impl Node {
@@ -54,6 +94,15 @@ impl Node {
             .copied()
             .find(|address| address.is_ipv4() == like.is_ipv4())
     }
+}
+
+impl SnatTimeouts {
+    /// Those of RFC 5382 (REQ-5) and RFC 4787 (REQ-5).
+    pub const RECOMMENDED: Self = Self {
+        tcp_established: Duration::from_secs(2 * 3600 + 4 * 60),
+        tcp_transitory: Duration::from_secs(4 * 60),
+        udp: Duration::from_secs(5 * 60),
+    };
 }
 
 /// How the program is attached to an interface.
@@ -84,6 +133,9 @@ pub struct Vnet {
     /// Its number in the maps and of its routing table: made from the name, so that all nodes
     /// agree, unless configured.
     pub id: VnetId,
+    /// What clients' addresses become, at most one prefix of each IP version; none stands for the
+    /// node's own address in the tunnel.
+    pub snat: Vec<IpNet>,
     /// Its tunnels by name.
     pub tunnels: BTreeMap<String, Tunnel>,
 }
@@ -260,6 +312,8 @@ pub struct Pool {
 pub enum Forwarding {
     /// Destination rewritten; the client's address stays (`source = "preserve"`).
     NatPreserve,
+    /// Destination and source rewritten (`source = "snat"`).
+    NatSnat,
     /// Encapsulated to the origin itself, which answers the client directly.
     Dsr(DsrEncapsulation),
 }

@@ -15,6 +15,7 @@ mod origin;
 mod pool;
 mod reach;
 mod service;
+mod snat;
 mod timing;
 mod tunnel;
 mod tunnels;
@@ -47,6 +48,7 @@ pub(super) fn validate(file: &File, folder: Option<&Path>, report: &mut Report<'
     tunnels::check(&config, report);
     reach::check(&config, report);
     service::check(&config, report);
+    snat::check(&config, report);
     capacity::check(&config, report);
     unused::check(&config, report);
     config

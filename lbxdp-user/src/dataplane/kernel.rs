@@ -112,6 +112,55 @@ pub(super) fn read_array<V: Pod>(
     Ok(values)
 }
 
+/// Entries that are asked for in one call. A bucket of the kernel's hash map has to fit in whole.
+const BATCH: usize = 4_096;
+
+/// Reads all entries of a hash map, many in one call. An entry that is added or removed meanwhile
+/// may be there or not.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub(super) fn read_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
+    let mut entries = Vec::new();
+    let mut keys: Vec<K> = Vec::with_capacity(BATCH);
+    let mut values: Vec<V> = Vec::with_capacity(BATCH);
+    // The kernel's number of a bucket, which it gives and takes.
+    let mut place = 0_u32;
+    let mut first = true;
+    loop {
+        let mut next = 0_u32;
+        let mut attributes = BatchAttributes {
+            in_batch: if first { 0 } else { (&raw const place) as u64 },
+            out_batch: (&raw mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: BATCH as u32,
+            map: map.as_raw_fd(),
+            element_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: there is room for `BATCH` keys and values of the sizes that the map was checked to
+        // have when it was opened, and all that is pointed to lives until the call returns.
+        let result = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) };
+        let last = match result {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        let count = (attributes.count as usize).min(BATCH);
+        // SAFETY: the kernel has written as many, and any bytes are a value of a `Pod` type.
+        unsafe {
+            keys.set_len(count);
+            values.set_len(count);
+        }
+        entries.extend(keys.drain(..).zip(values.drain(..)));
+        if last {
+            return Ok(entries);
+        }
+        (place, first) = (next, false);
+    }
+}
+
 /// What a pinned XDP link says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct LinkFacts {

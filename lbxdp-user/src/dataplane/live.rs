@@ -9,11 +9,11 @@ use aya::Pod;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use lbxdp_ebpf::abi::{
-    Allowance, Listener, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, Port,
-    Reverse, RouteKey, Row, Service, Table, TunnelIndex,
+    Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer,
+    PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex,
 };
 use lbxdp_ebpf::parse::Version;
-use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
+use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
 use netlink_packet_route::route::RouteType;
 
 use super::maps::LiveMaps;
@@ -194,6 +194,34 @@ impl Tables for LiveTables<'_> {
         let tunnel = self.found(self.maps.routes.get(&key, 0), "ROUTES")?;
         TunnelIndex::try_from(tunnel).ok()
     }
+
+    /// As it stands: a packet that is only thought of is not seen.
+    fn session(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Copied<Session>> {
+        let session = self.of_hash(&self.maps.sessions, flow, "SESSIONS")?;
+        let over = sight.is_some_and(|sight| session.seen.is_over(sight));
+        (!over).then_some(Copied(session))
+    }
+
+    /// Says what would be, and changes nothing.
+    fn set_session(&self, _: &FlowKey, _: &Session) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    /// As it stands.
+    fn mapping(&self, flow: &FlowKey, _: Option<Sight>) -> Option<Copied<Mapping>> {
+        self.of_hash(&self.maps.mappings, flow, "MAPPINGS")
+            .map(Copied)
+    }
+
+    /// Says what would be, and changes nothing.
+    fn add_mapping(&self, flow: &FlowKey, _: &Mapping) -> Result<(), Refused> {
+        match self.of_hash(&self.maps.mappings, flow, "MAPPINGS") {
+            Some(_) => Err(Refused::Taken),
+            None => Ok(()),
+        }
+    }
+
+    fn remove_mapping(&self, _: &FlowKey) {}
 
     /// A full one, since each CPU has its own; a packet that is only thought of takes nothing of it.
     fn allowance(&self) -> Allowance {

@@ -10,9 +10,9 @@ use aya::maps::{
     Array, HashMap, IterableMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues,
 };
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Entity, EntityKey, EntityKind, Heartbeat, Listener, Node, Origin,
-    OriginIndex, Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service,
-    Table, Traffic,
+    Allowance, Count, Entity, EntityKey, EntityKind, FlowKey, Heartbeat, Listener, Mapping, Node,
+    Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row,
+    Service, Session, Table, Traffic,
 };
 
 use super::check::Limits;
@@ -36,6 +36,8 @@ pub struct LiveMaps {
     pub routes: LpmTrie<MapData, RouteKey, u32>,
     pub tunnel_ports: Array<MapData, PortSet>,
     pub entities: HashMap<MapData, EntityKey, Entity>,
+    pub sessions: HashMap<MapData, FlowKey, Session>,
+    pub mappings: HashMap<MapData, FlowKey, Mapping>,
     pub allowance: PerCpuArray<MapData, Allowance>,
     pub reasons: PerCpuArray<MapData, Count>,
     pub listener_counters: PerCpuArray<MapData, Traffic>,
@@ -78,6 +80,8 @@ impl LiveMaps {
             routes: open(&folder, "ROUTES")?,
             tunnel_ports: open(&folder, "TUNNEL_PORTS")?,
             entities: open(&folder, "ENTITIES")?,
+            sessions: open(&folder, "SESSIONS")?,
+            mappings: open(&folder, "MAPPINGS")?,
             allowance: open(&folder, "ALLOWANCE")?,
             reasons: open(&folder, "REASONS")?,
             listener_counters: open(&folder, "LISTENER_COUNTERS")?,
@@ -170,6 +174,30 @@ impl LiveMaps {
         entries(&self.entities).context("cannot read map ENTITIES")
     }
 
+    /// Flows whose source address is translated.
+    ///
+    /// # Errors
+    /// When map `SESSIONS` cannot be read.
+    pub fn all_sessions(&self) -> Result<BTreeMap<FlowKey, Session>> {
+        let entries = kernel::read_hash(self.sessions.map().fd().as_fd());
+        Ok(entries
+            .context("cannot read map SESSIONS")?
+            .into_iter()
+            .collect())
+    }
+
+    /// The ways back of translated flows.
+    ///
+    /// # Errors
+    /// When map `MAPPINGS` cannot be read.
+    pub fn all_mappings(&self) -> Result<BTreeMap<FlowKey, Mapping>> {
+        let entries = kernel::read_hash(self.mappings.map().fd().as_fd());
+        Ok(entries
+            .context("cannot read map MAPPINGS")?
+            .into_iter()
+            .collect())
+    }
+
     /// How many messages of its own each CPU may still send.
     ///
     /// # Errors
@@ -219,7 +247,7 @@ impl LiveMaps {
                 .context("map TUNNELS"),
             Write::ClearTunnel(index) => self
                 .tunnels
-                .set(index.into(), EMPTY_PATH, 0)
+                .set(index.into(), OriginPath::EMPTY, 0)
                 .context("map TUNNELS"),
             Write::SetOrigin(index, origin) => self
                 .origins
@@ -227,7 +255,7 @@ impl LiveMaps {
                 .context("map ORIGINS"),
             Write::ClearOrigin(index) => self
                 .origins
-                .set(index.into(), EMPTY_ORIGIN, 0)
+                .set(index.into(), Origin::EMPTY, 0)
                 .context("map ORIGINS"),
             Write::SetPeer(key, peer) => self.peers.insert(key, peer, 0).context("map PEERS"),
             Write::RemovePeer(key) => absent(self.peers.remove(&key)).context("map PEERS"),
@@ -277,25 +305,9 @@ impl LiveMaps {
     }
 }
 
-/// An empty slot of map `TUNNELS`.
-const EMPTY_PATH: OriginPath = OriginPath {
-    tunnel: 0,
-    ..OriginPath::UNRESOLVED
-};
-
-/// An empty slot of map `ORIGINS`.
-const EMPTY_ORIGIN: Origin = Origin {
-    address: lbxdp_ebpf::abi::Address::UNSPECIFIED,
-    port: lbxdp_ebpf::abi::Port::new(0),
-    mode: 0,
-    reserved: 0,
-    vnet: lbxdp_ebpf::abi::VnetId::LOCAL,
-    path: EMPTY_PATH,
-};
-
 /// Whether a slot of map `TUNNELS` holds something: an unwritten one is all zero.
 fn path_in_use(path: &OriginPath) -> bool {
-    *path != EMPTY_PATH
+    *path != OriginPath::EMPTY
 }
 
 /// All entries of an array map.

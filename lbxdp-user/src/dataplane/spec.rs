@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapType;
 use aya::maps::lpm_trie::Key;
 use lbxdp_ebpf::abi::{
-    ABI_VERSION, Allowance, Count, Entity, EntityKey, Heartbeat, Listener, Node, Origin,
-    Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service, Table, Traffic,
-    capacity,
+    ABI_VERSION, Allowance, Count, Entity, EntityKey, FlowKey, Heartbeat, Listener, Mapping, Node,
+    Origin, Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service, Session,
+    Table, Traffic, capacity,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -70,7 +70,7 @@ const fn counters<V>(name: &'static str, max_entries: u32, about: &'static str) 
 pub(super) const PORT_SETS: u32 = 65_536 / 64;
 
 /// All maps of the ABI.
-pub const MAPS: [MapSpec; 17] = [
+pub const MAPS: [MapSpec; 19] = [
     array::<Node>("NODE", 1, "settings of the node"),
     array::<Heartbeat>("HEARTBEAT", 1, "when the agent last confirmed the tables"),
     hash::<Service, Listener>("LISTENERS", capacity::SERVICES, "listener to table"),
@@ -105,6 +105,16 @@ pub const MAPS: [MapSpec; 17] = [
         "ENTITIES",
         capacity::ENTITIES,
         "names and health of what has a slot",
+    ),
+    hash::<FlowKey, Session>(
+        "SESSIONS",
+        capacity::SESSIONS,
+        "flows whose source address is translated",
+    ),
+    hash::<FlowKey, Mapping>(
+        "MAPPINGS",
+        capacity::SESSIONS,
+        "the way back of translated flows",
     ),
     counters::<Allowance>(
         "ALLOWANCE",

@@ -151,6 +151,15 @@ impl MapWriter {
     }
 }
 
+/// Now, in nanoseconds of `CLOCK_MONOTONIC`: the clock of [`Seen::tick`](lbxdp_ebpf::abi::Seen).
+///
+/// # Errors
+/// When the kernel has no such clock.
+pub fn monotonic_ns() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).context("cannot read CLOCK_MONOTONIC")?;
+    u64::try_from(Duration::from(now).as_nanos()).context("the clock is out of range")
+}
+
 /// Now, in nanoseconds of `CLOCK_BOOTTIME`: the clock of [`Heartbeat::boot_time_ns`].
 ///
 /// # Errors

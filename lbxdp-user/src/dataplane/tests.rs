@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, EntityKind, Heartbeat, Listener, Mode, Node, Origin,
-    Path as OriginPath, Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service, Table,
-    Traffic, VnetId,
+    Address, Allowance, Count, EntityKind, FlowKey, Heartbeat, Listener, Mapping, Mode, Node,
+    Origin, Path as OriginPath, Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service,
+    Session, Table, Traffic, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::Reason;
@@ -63,6 +63,8 @@ impl Pins {
             LpmTrie<RouteKey, u32> "ROUTES" NO_PREALLOC;
             Array<PortSet> "TUNNEL_PORTS" 0;
             HashMap<EntityKey, Entity> "ENTITIES" NO_PREALLOC;
+            HashMap<FlowKey, Session> "SESSIONS" NO_PREALLOC;
+            HashMap<FlowKey, Mapping> "MAPPINGS" NO_PREALLOC;
             PerCpuArray<Allowance> "ALLOWANCE" 0;
             PerCpuArray<Count> "REASONS" 0;
             PerCpuArray<Traffic> "LISTENER_COUNTERS" 0;
@@ -111,9 +113,9 @@ pub(crate) fn desired() -> Desired {
             address: Address::from_v4([10, 0, 0, 11]),
             port: Port::new(80),
             mode: Mode::NatPreserve as u8,
-            reserved: 0,
             vnet: VnetId(7),
             path,
+            ..Origin::EMPTY
         };
         desired.origins.insert(index, origin);
         let key = EntityKey {
@@ -130,6 +132,7 @@ pub(crate) fn desired() -> Desired {
         Listener {
             table: 3,
             counter: 0,
+            flags: 0,
         },
     );
     desired.reverse.insert(

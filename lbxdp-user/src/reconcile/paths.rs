@@ -105,7 +105,7 @@ pub(super) fn to_origin(
         return Path::UNRESOLVED;
     };
     let shape = match pool.forwarding {
-        Forwarding::NatPreserve | Forwarding::Dsr(DsrEncapsulation::L2) => {
+        Forwarding::NatPreserve | Forwarding::NatSnat | Forwarding::Dsr(DsrEncapsulation::L2) => {
             return leave_by(Path::UNRESOLVED, hop, hop.mtu);
         }
         Forwarding::Dsr(DsrEncapsulation::IpIp) => Shape::IpIp,
@@ -210,6 +210,7 @@ fn inner_ethernet(origin: Option<[u8; 6]>, hop: &Hop) -> InnerEthernet {
 pub(super) const fn mode(forwarding: Forwarding) -> Mode {
     match forwarding {
         Forwarding::NatPreserve => Mode::NatPreserve,
+        Forwarding::NatSnat => Mode::NatSnat,
         Forwarding::Dsr(DsrEncapsulation::L2) => Mode::DsrL2,
         Forwarding::Dsr(
             DsrEncapsulation::IpIp

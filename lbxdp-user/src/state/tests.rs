@@ -81,7 +81,11 @@ fn slot(state: &State, pool: &str, origin: &str) -> OriginIndex {
 
 #[test]
 fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
-    let mut state = start(EXAMPLE);
+    let preserving = EXAMPLE.replace(
+        "forwarding = \"nat\"",
+        "forwarding = \"nat\"\nsource = \"preserve\"",
+    );
+    let mut state = start(&preserving);
     let desired = state.desired(|_| None, later());
     let back = |vnet: &str| {
         let key = Service {

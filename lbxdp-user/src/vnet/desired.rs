@@ -288,7 +288,7 @@ pub(super) mod tests {
     use lbxdp_ebpf::abi::VnetId;
 
     use super::*;
-    use crate::config::model::{HashKey, Node, TunnelKind, Vnet, XdpMode};
+    use crate::config::model::{HashKey, Node, SnatTimeouts, TunnelKind, Vnet, XdpMode};
 
     /// Name, id and tunnels of a VNet.
     type Given<'a> = (&'a str, u32, &'a [(&'a str, Tunnel)]);
@@ -305,6 +305,8 @@ pub(super) mod tests {
                 socket: PathBuf::from("/run/lbxdp.sock"),
                 manage_sysctls: true,
                 answer_echo: true,
+                snat: Vec::new(),
+                snat_timeouts: SnatTimeouts::RECOMMENDED,
             },
             vnets: vnets
                 .iter()
@@ -315,6 +317,7 @@ pub(super) mod tests {
                         .collect();
                     let vnet = Vnet {
                         id: VnetId(*id),
+                        snat: Vec::new(),
                         tunnels,
                     };
                     ((*name).to_owned(), vnet)

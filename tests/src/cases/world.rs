@@ -163,6 +163,7 @@ impl World {
             Listener {
                 table: index,
                 counter: index,
+                flags: 0,
             },
         );
         // The first half is vacant and not active: a program that reads it finds no origin.
@@ -296,9 +297,9 @@ pub fn nat(text: &str, port: u16, vnet: VnetId, path: Path) -> Origin {
         address: address(text),
         port: Port::new(port),
         mode: Mode::NatPreserve as u8,
-        reserved: 0,
         vnet,
         path,
+        ..Origin::EMPTY
     }
 }
 

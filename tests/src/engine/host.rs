@@ -4,7 +4,7 @@ use lbxdp_ebpf::frame::Frame;
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
 use lbxdp_ebpf::pipeline::process;
 
-use super::Outcome;
+use super::{Flows, Outcome};
 use crate::cases::Case;
 
 /// Runs a case.
@@ -25,7 +25,13 @@ pub fn run_frame(bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
 }
 
 fn outcome(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
+    // The world is the next packet's too.
+    let (sessions, mappings) = (tables.sessions.entries(), tables.mappings.entries());
     let verdict = process(&mut frame, tables, ingress);
+    let flows = Flows::new(
+        std::mem::replace(&mut tables.sessions.lock(), sessions),
+        std::mem::replace(&mut tables.mappings.lock(), mappings),
+    );
     // A packet that is not forwarded counts for its reason alone.
     let counts = verdict.reason.direction().is_some();
     Outcome {
@@ -35,6 +41,7 @@ fn outcome(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
         origin: verdict.origin.filter(|_| counts),
         tunnel: verdict.tunnel.filter(|_| counts),
         frame: frame.bytes().to_vec(),
+        flows,
     }
 }
 

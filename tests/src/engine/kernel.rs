@@ -11,7 +11,7 @@ use lbxdp_ebpf::verdict::{Action, Direction, Reason};
 use nix::errno::Errno;
 
 use super::maps::{Counters, Maps};
-use super::{Outcome, Underlay, object};
+use super::{Flows, Outcome, Underlay, object};
 use crate::cases::Case;
 
 /// Actions of XDP (`enum xdp_action`).
@@ -22,6 +22,9 @@ const XDP_REDIRECT: u32 = 4;
 
 /// Room for what encapsulation adds.
 const ROOM: usize = 512;
+
+/// Room for translated flows: all ports of one address, and little more, so that it can be filled.
+const FLOWS: u32 = 1 << 16;
 
 /// No logging at all (`AYA_LOG_LEVEL`).
 const QUIET: u8 = 0;
@@ -55,6 +58,8 @@ impl Kernel {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(aya_log_level_name(), &log_level, false)
+            .map_max_entries("SESSIONS", FLOWS)
+            .map_max_entries("MAPPINGS", FLOWS)
             .load(&object)
             .context("the kernel refuses the maps of the object")?;
         program(&mut ebpf)?
@@ -164,6 +169,7 @@ impl Kernel {
                 other => bail!("the program returned {other}"),
             },
             frame,
+            flows: self.maps.flows()?,
             ..moved
         })
     }
@@ -239,6 +245,7 @@ fn moved(before: &Counters, after: &Counters, bytes: u64) -> Result<Outcome> {
             .transpose()
             .context("a tunnel's slot")?,
         frame: Vec::new(),
+        flows: Flows::default(),
     })
 }
 

@@ -7,10 +7,13 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, Pod};
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Listener, Node, Origin, Path, Peer, PeerKey, PortSet, Reverse, RouteKey, Row,
-    Service, Table, Traffic,
+    Address, Allowance, Count, FlowKey, Listener, Mapping, Node, Origin, Path, Peer, PeerKey,
+    PortSet, Reverse, RouteKey, Row, Service, Session, Table, Traffic, VnetId,
 };
 use lbxdp_ebpf::mem::MemTables;
+use nix::errno::Errno;
+
+use super::Flows;
 
 /// Slots of each counter map that are looked at after every packet: those that cases use.
 const WATCHED: u32 = 16;
@@ -27,6 +30,8 @@ pub(super) struct Maps {
     tunnels: Array<MapData, Path>,
     routes: LpmTrie<MapData, RouteKey, u32>,
     tunnel_ports: Array<MapData, PortSet>,
+    sessions: HashMap<MapData, FlowKey, Session>,
+    mappings: HashMap<MapData, FlowKey, Mapping>,
     allowance: PerCpuArray<MapData, Allowance>,
     reasons: PerCpuArray<MapData, Count>,
     listener_counters: PerCpuArray<MapData, Traffic>,
@@ -58,6 +63,8 @@ impl Maps {
             tunnels: take(ebpf, "TUNNELS")?,
             routes: take(ebpf, "ROUTES")?,
             tunnel_ports: take(ebpf, "TUNNEL_PORTS")?,
+            sessions: take(ebpf, "SESSIONS")?,
+            mappings: take(ebpf, "MAPPINGS")?,
             allowance: take(ebpf, "ALLOWANCE")?,
             reasons: take(ebpf, "REASONS")?,
             listener_counters: take(ebpf, "LISTENER_COUNTERS")?,
@@ -81,6 +88,9 @@ impl Maps {
             peers,
             tunnels,
             routes,
+            sessions,
+            mappings,
+            full,
             allowance,
             node_routes: _,
         } = wanted;
@@ -95,13 +105,19 @@ impl Maps {
         self.allowance
             .set(0, PerCpuValues::try_from(vec![*allowance; cpus])?, 0)
             .context("map ALLOWANCE")?;
+        // The last packet may have changed them.
+        refill(&mut self.sessions, &sessions.lock()).context("map SESSIONS")?;
+        refill(&mut self.mappings, &mappings.lock()).context("map MAPPINGS")?;
+        if *full {
+            fill(&mut self.mappings).context("map MAPPINGS")?;
+        }
         hash(&mut self.listeners, &now.listeners, listeners).context("map LISTENERS")?;
         hash(&mut self.reverse, &now.reverse, reverse).context("map REVERSE")?;
         hash(&mut self.peers, &now.peers, peers).context("map PEERS")?;
         array(&mut self.tables, &now.tables, tables, Table::default()).context("map TABLES")?;
         array(&mut self.rows, &now.rows, rows, Row::VACANT).context("map ROWS")?;
-        array(&mut self.origins, &now.origins, origins, EMPTY_ORIGIN).context("map ORIGINS")?;
-        array(&mut self.tunnels, &now.tunnels, tunnels, EMPTY_PATH).context("map TUNNELS")?;
+        array(&mut self.origins, &now.origins, origins, Origin::EMPTY).context("map ORIGINS")?;
+        array(&mut self.tunnels, &now.tunnels, tunnels, Path::EMPTY).context("map TUNNELS")?;
         let ports = |ports: &BTreeSet<u16>| {
             let mut sets: BTreeMap<u16, PortSet> = BTreeMap::new();
             for port in ports {
@@ -131,6 +147,20 @@ impl Maps {
         Ok(())
     }
 
+    /// Reads sessions and mappings.
+    pub(super) fn flows(&self) -> Result<Flows> {
+        let sessions = self.sessions.iter().collect::<Result<_, _>>();
+        let mappings = self.mappings.iter().filter(|entry| {
+            let filler = entry.as_ref().is_ok_and(|(key, _)| key.vnet == FILLER);
+            !filler
+        });
+        let mappings = mappings.collect::<Result<_, _>>();
+        Ok(Flows::new(
+            sessions.context("map SESSIONS")?,
+            mappings.context("map MAPPINGS")?,
+        ))
+    }
+
     /// Reads the counters.
     pub(super) fn counters(&self) -> Result<Counters> {
         let traffic = |map: &PerCpuArray<MapData, Traffic>| -> Result<Vec<Traffic>> {
@@ -152,20 +182,6 @@ impl Maps {
         })
     }
 }
-
-const EMPTY_PATH: Path = Path {
-    tunnel: 0,
-    ..Path::UNRESOLVED
-};
-
-const EMPTY_ORIGIN: Origin = Origin {
-    address: lbxdp_ebpf::abi::Address::UNSPECIFIED,
-    port: lbxdp_ebpf::abi::Port::new(0),
-    mode: 0,
-    reserved: 0,
-    vnet: lbxdp_ebpf::abi::VnetId::LOCAL,
-    path: EMPTY_PATH,
-};
 
 fn traffic(map: &PerCpuArray<MapData, Traffic>, index: u32) -> Result<Traffic> {
     let cpus = map.get(&index, 0).context("a map of counters")?;
@@ -201,6 +217,45 @@ fn hash<K: Pod + Ord, V: Pod + PartialEq>(
         .iter()
         .filter(|(key, value)| old.get(key) != Some(value))
     {
+        map.insert(key, value, 0)?;
+    }
+    Ok(())
+}
+
+/// The VNet of entries that are there to take room away.
+const FILLER: VnetId = VnetId(u32::MAX);
+
+/// Adds entries until there is no room for another.
+fn fill(map: &mut HashMap<MapData, FlowKey, Mapping>) -> Result<(), MapError> {
+    for number in 0_u32.. {
+        let key = FlowKey {
+            source: Address::from_v4(number.to_be_bytes()),
+            vnet: FILLER,
+            ..FlowKey::EMPTY
+        };
+        match map.insert(key, Mapping::EMPTY, 0) {
+            Ok(()) => {}
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(Errno::E2BIG as i32) =>
+            {
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Makes a map that others write to hold these entries and nothing else.
+fn refill<K: Pod + Ord, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    wanted: &BTreeMap<K, V>,
+) -> Result<(), MapError> {
+    let keys: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+    for key in &keys {
+        map.remove(key)?;
+    }
+    for (key, value) in wanted {
         map.insert(key, value, 0)?;
     }
     Ok(())

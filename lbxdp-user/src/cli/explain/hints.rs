@@ -38,6 +38,15 @@ pub(super) fn hints(
             "Set net.ipv4.ip_forward (net.ipv6.conf.all.forwarding), or node.manage_sysctls."
                 .to_owned(),
         ),
+        Reason::SnatExhausted => hints.push(
+            "Give the VNet a larger `snat` range: see `lbxdp status` for the ports in use."
+                .to_owned(),
+        ),
+        Reason::SnatTableFull => hints.push(
+            "Too many flows are translated at once: see `lbxdp map list` (SESSIONS), and lower \
+             `node.snat_timeouts` or spread the clients over more nodes."
+                .to_owned(),
+        ),
         Reason::NotConfigured => hints.push("Run the agent: lbxdp run --config FILE.".to_owned()),
         Reason::TooBig
         | Reason::TooBigLimited
@@ -63,6 +72,7 @@ pub(super) fn hints(
         | Reason::TtlExpired
         | Reason::NoHeadroom
         | Reason::NoReplyRoute
+        | Reason::NoSession
         | Reason::NoTunnelRoute
         | Reason::ForwardDsr
         | Reason::ForwardDsrL2

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse,
-    RouteKey, Row, Service, Table, TunnelIndex,
+    Address, Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
+    Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex,
 };
-use lbxdp_ebpf::tables::{Route, RouteQuery, Tables};
+use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
 
 /// A question that the pipeline asked, and its answer: a variant is a method of `Tables`.
 #[derive(Clone, PartialEq, Debug)]
@@ -22,6 +22,9 @@ pub(super) enum Lookup {
     Tunnel(TunnelIndex, Option<Box<Path>>),
     TunnelTo(RouteKey, Option<TunnelIndex>),
     Route(Address, Route),
+    Session(FlowKey, Option<Session>),
+    Mapping(FlowKey, Option<Mapping>),
+    AddMapping(FlowKey, Result<(), Refused>),
 }
 
 /// Tables that write down what they are asked.
@@ -115,6 +118,32 @@ impl<T: Tables> Tables for Recorder<'_, T> {
         let found = self.tables.tunnel_to(key);
         self.note(Lookup::TunnelTo(*key, found));
         found
+    }
+
+    fn session(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Session>> {
+        let found = self.tables.session(flow, sight);
+        self.note(Lookup::Session(*flow, found.as_deref().copied()));
+        found
+    }
+
+    fn set_session(&self, flow: &FlowKey, session: &Session) -> Result<(), Refused> {
+        self.tables.set_session(flow, session)
+    }
+
+    fn mapping(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Mapping>> {
+        let found = self.tables.mapping(flow, sight);
+        self.note(Lookup::Mapping(*flow, found.as_deref().copied()));
+        found
+    }
+
+    fn add_mapping(&self, flow: &FlowKey, mapping: &Mapping) -> Result<(), Refused> {
+        let done = self.tables.add_mapping(flow, mapping);
+        self.note(Lookup::AddMapping(*flow, done));
+        done
+    }
+
+    fn remove_mapping(&self, flow: &FlowKey) {
+        self.tables.remove_mapping(flow);
     }
 
     fn allowance(&self) -> Allowance {

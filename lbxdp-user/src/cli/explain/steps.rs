@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use lbxdp_ebpf::abi::{
-    Address, EntityKind, Mode, Origin, PATH_RESOLVED, Path, Port, RouteKey, VnetId,
+    Address, EntityKind, FlowKey, Mapping, Mode, Origin, PATH_RESOLVED, Path, Port, RouteKey,
+    Session, VnetId,
 };
-use lbxdp_ebpf::hash::{FlowKey, flow_hash, reduce};
-use lbxdp_ebpf::tables::Route;
+use lbxdp_ebpf::hash::{flow_hash, reduce};
+use lbxdp_ebpf::tables::{Refused, Route};
 use serde_json::{Value, json};
 
 use super::packet::{Protocol, Question};
@@ -162,6 +163,9 @@ pub(super) fn steps(
                 json!({ "tunnel_index": index, "found": false }),
             )),
             Lookup::Tunnel(_, Some(path)) => steps.extend(path_steps(path, names)),
+            Lookup::Session(flow, found) => steps.push(session_step(flow, *found, names)),
+            Lookup::Mapping(flow, found) => steps.push(mapping_step(flow, *found, names)),
+            Lookup::AddMapping(flow, done) => steps.push(port_step(flow, *done, names)),
             Lookup::Route(destination, route) => {
                 let (text, data) = route_text(*route);
                 steps.push(Step::new(
@@ -194,6 +198,7 @@ fn hash_of(lookups: &[Lookup], question: &Question, vnet: VnetId) -> Option<u32>
             Protocol::Udp => 17,
         },
         vnet,
+        reserved: [0; 3],
     };
     Some(flow_hash(&node.hash_key, &flow))
 }
@@ -247,6 +252,7 @@ fn row_step(
 fn origin_step(name: String, origin: &Origin, names: &Names) -> Step {
     let mode = match origin.mode() {
         Some(Mode::NatPreserve) => "nat, the client's address stays",
+        Some(Mode::NatSnat) => "nat, the client's address is translated",
         Some(Mode::Dsr) => "dsr, it answers directly",
         Some(Mode::DsrL2) => "dsr l2, it answers directly",
         None => "an empty slot",
@@ -299,6 +305,63 @@ fn path_steps(path: &Path, names: &Names) -> Vec<Step> {
     };
     steps.push(Step::new("next hop", text, json_of("next_hop")));
     steps
+}
+
+fn session_step(flow: &FlowKey, found: Option<Session>, names: &Names) -> Step {
+    let key = entry::flow_key(flow, names);
+    let Some(session) = found else {
+        return Step::new(
+            "session",
+            format!("none of {key}: the packet begins one"),
+            json!({ "key": key, "found": false }),
+        );
+    };
+    let source = SocketAddr::new(session.source.to_ip(), session.source_port.get());
+    let origin = entry::origin_name(session.origin, names);
+    Step::new(
+        "session",
+        format!("{key}: to origin {origin}, from {source}"),
+        json!({ "key": key, "origin": origin, "source": source.to_string() }),
+    )
+}
+
+fn mapping_step(flow: &FlowKey, found: Option<Mapping>, names: &Names) -> Step {
+    let key = entry::flow_key(flow, names);
+    let Some(mapping) = found else {
+        return Step::new(
+            "mapping",
+            format!("{key} is no answer to a translated flow"),
+            json!({ "key": key, "found": false }),
+        );
+    };
+    let origin = entry::origin_name(mapping.origin, names);
+    let vip = SocketAddr::new(mapping.address.to_ip(), mapping.port.get());
+    let client = SocketAddr::new(mapping.client.to_ip(), mapping.client_port.get());
+    let vnet = names.vnet(mapping.vnet);
+    Step::new(
+        "mapping",
+        format!("{key} is origin {origin}'s answer, as {vip}, to {client} in VNet {vnet}"),
+        json!({ "key": key, "origin": origin, "becomes": vip.to_string(),
+                "client": client.to_string(), "client_vnet": vnet }),
+    )
+}
+
+/// A source port that was tried.
+fn port_step(back: &FlowKey, done: Result<(), Refused>, names: &Names) -> Step {
+    let source = SocketAddr::new(back.destination.to_ip(), back.destination_port.get());
+    let result = match done {
+        Ok(()) => "free",
+        Err(Refused::Taken) => "taken",
+        Err(Refused::Full) => "free, but the table is full",
+    };
+    let origin = SocketAddr::new(back.source.to_ip(), back.source_port.get());
+    let vnet = names.vnet(back.vnet);
+    Step::new(
+        "source port",
+        format!("{source} towards {origin} in VNet {vnet}: {result}"),
+        json!({ "source": source.to_string(), "towards": origin.to_string(), "vnet": vnet,
+                "result": result }),
+    )
 }
 
 fn tunnel_to_step(key: &RouteKey, found: Option<u16>, names: &Names) -> Step {

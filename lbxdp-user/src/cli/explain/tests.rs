@@ -56,13 +56,14 @@ fn world() -> (MemTables, Content, Names) {
         address: v4([10, 0, 0, 11]),
         port: Port::new(80),
         mode: 1,
-        reserved: 0,
         vnet: BLUE,
         path,
+        ..Origin::EMPTY
     };
     let listener = Listener {
         table: 0,
         counter: 4,
+        flags: 0,
     };
     let reverse = Reverse {
         address: vip,

@@ -1,13 +1,15 @@
 //! What one entry of a map says, for people and for programs.
 
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Encapsulation, Entity, EntityKey, EntityKind, Heartbeat, Listener, Mode,
-    NODE_ECHO, NODE_LOCAL_REPLIES, Node, Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey,
-    Reverse, RouteKey, Row, Service, Table, Traffic, VnetId,
+    Allowance, Count, Encapsulation, Entity, EntityKey, EntityKind, FlowKey, Heartbeat,
+    LISTENER_SNAT, Listener, Mapping, Mode, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT,
+    NODE_SNAT, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey, Reverse,
+    RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session, SnatRange, Table,
+    Traffic, VnetId,
 };
 use serde_json::{Map, Value, json};
 
-use crate::dataplane::{Names, boot_time_ns, interface_name};
+use crate::dataplane::{Names, boot_time_ns, interface_name, monotonic_ns};
 
 /// One entry: its key as people write it, and its value.
 #[derive(Clone, PartialEq, Debug)]
@@ -74,6 +76,8 @@ pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
         ),
         field("local_replies", node.flags & NODE_LOCAL_REPLIES != 0),
         field("answer_echo", node.flags & NODE_ECHO != 0),
+        field("snat", node.flags & NODE_SNAT != 0),
+        field("local_snat", node.flags & NODE_LOCAL_SNAT != 0),
     ]
 }
 
@@ -119,6 +123,7 @@ pub(in crate::cli) fn listener(listener: &Listener, names: &Names) -> Vec<Field>
         field("table", names.of(EntityKind::Table, listener.table)),
         field("table_index", listener.table),
         field("counter_index", listener.counter),
+        field("snat", listener.flags & LISTENER_SNAT != 0),
     ]
 }
 
@@ -176,6 +181,7 @@ pub(in crate::cli) fn origin(index: OriginIndex, origin: &Origin, names: &Names)
     let socket = std::net::SocketAddr::new(origin.address.to_ip(), origin.port.get());
     let mode = match origin.mode() {
         Some(Mode::NatPreserve) => "nat",
+        Some(Mode::NatSnat) => "nat snat",
         Some(Mode::Dsr) => "dsr",
         Some(Mode::DsrL2) => "dsr l2",
         None => "?",
@@ -193,9 +199,83 @@ pub(in crate::cli) fn origin(index: OriginIndex, origin: &Origin, names: &Names)
                 socket.to_string()
             },
         ),
+        field("snat", snat_range(&origin.snat)),
+        field("down", origin.flags & ORIGIN_DOWN != 0),
     ];
     fields.extend(path(&origin.path, names));
     fields
+}
+
+/// `FIRST/BITS`, or none.
+fn snat_range(range: &SnatRange) -> Option<String> {
+    if *range == SnatRange::NONE {
+        return None;
+    }
+    let whole = if range.address.is_v4() { 32 } else { 128 };
+    let bits = whole - range.mask.trailing_ones();
+    Some(format!("{}/{bits}", range.address))
+}
+
+/// `VNET SOURCE > DESTINATION/PROTOCOL`.
+pub(in crate::cli) fn flow_key(flow: &FlowKey, names: &Names) -> String {
+    let vnet = names.vnet(flow.vnet);
+    let socket = |address: lbxdp_ebpf::abi::Address, port: lbxdp_ebpf::abi::Port| {
+        std::net::SocketAddr::new(address.to_ip(), port.get())
+    };
+    format!(
+        "{vnet} {} > {}/{}",
+        socket(flow.source, flow.source_port),
+        socket(flow.destination, flow.destination_port),
+        protocol_name(flow.protocol)
+    )
+}
+
+pub(in crate::cli) fn session(session: &Session, names: &Names) -> Vec<Field> {
+    let source = std::net::SocketAddr::new(session.source.to_ip(), session.source_port.get());
+    let mut fields = vec![
+        field("origin", origin_name(session.origin, names)),
+        field("source", source.to_string()),
+    ];
+    fields.extend(seen(session.seen));
+    fields
+}
+
+pub(in crate::cli) fn mapping(mapping: &Mapping, names: &Names) -> Vec<Field> {
+    let client = std::net::SocketAddr::new(mapping.client.to_ip(), mapping.client_port.get());
+    let vip = std::net::SocketAddr::new(mapping.address.to_ip(), mapping.port.get());
+    let mut fields = vec![
+        field("origin", origin_name(mapping.origin, names)),
+        field("client", client.to_string()),
+        field("vip", vip.to_string()),
+        field("client_vnet", names.vnet(mapping.vnet)),
+        field("listener", names.of(EntityKind::Listener, mapping.counter)),
+    ];
+    fields.extend(seen(mapping.seen));
+    fields
+}
+
+fn seen(seen: Seen) -> Vec<Field> {
+    let idle = monotonic_ns().ok().map(|now| {
+        let ticks = Seen::tick_of(now).saturating_sub(seen.tick);
+        u64::from(ticks) * Seen::TICK_NS / 1_000_000_000
+    });
+    let state: Vec<&str> = [
+        (SEEN_ESTABLISHED, "established"),
+        (SEEN_FIN, "fin"),
+        (SEEN_RST, "rst"),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| seen.state & bit != 0)
+    .map(|(_, name)| name)
+    .collect();
+    vec![
+        field("tcp", state),
+        spoken(
+            "idle_s",
+            json!(idle),
+            idle.map_or("-".into(), |idle| format!("{idle} s")),
+        ),
+    ]
 }
 
 pub(in crate::cli) fn path(path: &Path, names: &Names) -> Vec<Field> {

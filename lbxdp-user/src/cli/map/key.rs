@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, anyhow, bail};
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
-    Address, Encapsulation, EntityKey, EntityKind, PeerKey, Port, RouteKey, Service, VnetId,
+    Address, Encapsulation, EntityKey, EntityKind, FlowKey, PeerKey, Port, RouteKey, Service,
+    VnetId,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -24,19 +25,51 @@ pub(super) fn service(text: &str, names: &Names) -> Result<Service> {
     let bad = || anyhow!("`{service}` is no transport address: {FORM}");
     let (socket, protocol) = service.rsplit_once('/').ok_or_else(bad)?;
     let socket: SocketAddr = socket.parse().map_err(|_| bad())?;
-    let protocol = match protocol.to_ascii_lowercase().as_str() {
-        "tcp" => 6,
-        "udp" => 17,
-        "icmp" => 1,
-        "icmpv6" => 58,
-        other => other.parse().map_err(|_| bad())?,
-    };
+    let protocol = protocol_number(protocol).ok_or_else(bad)?;
     Ok(Service {
         address: Address::from(socket.ip().to_canonical()),
         port: Port::new(socket.port()),
         protocol,
         reserved: 0,
         vnet,
+    })
+}
+
+/// `[VNET] SOURCE > DESTINATION/PROTOCOL`.
+pub(super) fn flow(text: &str, names: &Names) -> Result<FlowKey> {
+    let form = || {
+        anyhow!(
+            "`{text}` is no key of this map: expected [VNET] ADDRESS:PORT > ADDRESS:PORT/PROTOCOL, \
+             such as `192.0.2.7:40000 > 198.51.100.10:80/tcp`"
+        )
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (vnet, source, destination) = match words.as_slice() {
+        [source, ">", destination] => (VnetId::LOCAL, source, destination),
+        [name, source, ">", destination] => (vnet(name, names)?, source, destination),
+        _ => return Err(form()),
+    };
+    let (destination, protocol) = destination.rsplit_once('/').ok_or_else(form)?;
+    let socket = |text: &str| text.parse::<SocketAddr>().map_err(|_| form());
+    let (source, destination) = (socket(source)?, socket(destination)?);
+    Ok(FlowKey {
+        source: Address::from(source.ip().to_canonical()),
+        destination: Address::from(destination.ip().to_canonical()),
+        source_port: Port::new(source.port()),
+        destination_port: Port::new(destination.port()),
+        vnet,
+        protocol: protocol_number(protocol).ok_or_else(form)?,
+        reserved: [0; 3],
+    })
+}
+
+fn protocol_number(text: &str) -> Option<u8> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "tcp" => 6,
+        "udp" => 17,
+        "icmp" => 1,
+        "icmpv6" => 58,
+        other => other.parse().ok()?,
     })
 }
 
@@ -221,6 +254,7 @@ mod tests {
         assert_eq!(error, "there is no VNet `green`; there are: local, blue");
         assert!(peer("203.0.113.2 vxlan").is_err());
         assert!(route("10.0.0.0/8", &names()).is_err());
+        assert!(flow("192.0.2.7:40000 198.51.100.10:80/tcp", &names()).is_err());
         assert!(entity("pool web", &names()).is_err());
         assert!(reason("because").is_err());
         assert!(index("x", Some(EntityKind::Origin), &names()).is_err());
@@ -245,6 +279,15 @@ mod tests {
                 text
             );
         }
+        for text in [
+            "local 192.0.2.7:40000 > 198.51.100.10:80/tcp",
+            "blue [fd00::11]:53 > [fd00::1]:1024/udp",
+        ] {
+            assert_eq!(
+                entry::flow_key(&flow(text, &names()).unwrap(), &names()),
+                text
+            );
+        }
         let key = entity("origin web-blue/a", &names()).unwrap();
         assert_eq!(entry::entity_key(key), "origin 3");
         assert_eq!(entity("origin 3", &names()).unwrap(), key);
@@ -262,6 +305,7 @@ mod tests {
             let _ = service(&text, &names);
             let _ = peer(&text);
             let _ = route(&text, &names);
+            let _ = flow(&text, &names);
             let _ = entity(&text, &names);
         }
     }

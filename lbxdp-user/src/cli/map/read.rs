@@ -97,6 +97,12 @@ pub(super) fn dump(
         "ENTITIES" => listed(content()?.entities, |key, value| {
             Entry::new(entry::entity_key(*key), entry::entity(value))
         }),
+        "SESSIONS" => listed(maps.all_sessions()?, |key, value| {
+            Entry::new(entry::flow_key(key, names), entry::session(value, names))
+        }),
+        "MAPPINGS" => listed(maps.all_mappings()?, |key, value| {
+            Entry::new(entry::flow_key(key, names), entry::mapping(value, names))
+        }),
         "ALLOWANCE" => (0_usize..)
             .zip(maps.allowances()?)
             .map(|(cpu, allowance)| Entry::new(cpu.to_string(), entry::allowance(allowance)))
@@ -195,6 +201,24 @@ pub(super) fn get(
             let key = key::entity(text, names)?;
             found(&maps.entities, &key)?
                 .map(|entity| Entry::new(entry::entity_key(key), entry::entity(&entity)))
+        }
+        "SESSIONS" => {
+            let key = key::flow(text, names)?;
+            found(&maps.sessions, &key)?.map(|session| {
+                Entry::new(
+                    entry::flow_key(&key, names),
+                    entry::session(&session, names),
+                )
+            })
+        }
+        "MAPPINGS" => {
+            let key = key::flow(text, names)?;
+            found(&maps.mappings, &key)?.map(|mapping| {
+                Entry::new(
+                    entry::flow_key(&key, names),
+                    entry::mapping(&mapping, names),
+                )
+            })
         }
         "ALLOWANCE" => {
             let cpu = slot(None)?;

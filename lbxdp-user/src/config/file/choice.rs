@@ -45,6 +45,7 @@ pub(crate) enum ForwardingName {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SourceName {
     Preserve,
+    Snat,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,9 +125,7 @@ choice!(DsrName {
 choice!(ForwardingName { "nat" => Self::Nat, "dsr" => Self::Dsr } unsupported {
     "l2" => "it is an encapsulation of forwarding = \"dsr\"",
 });
-choice!(SourceName { "preserve" => Self::Preserve } unsupported {
-    "snat" => "translating the client's address needs flow state, which it does not keep",
-});
+choice!(SourceName { "snat" => Self::Snat, "preserve" => Self::Preserve });
 choice!(MonitorName { "tcp" => Self::Tcp, "http" => Self::Http, "icmp_ping" => Self::IcmpPing } unsupported {
     "https" => "probes do not speak TLS; \"tcp\" at least proves that the port accepts connections",
     "udp_icmp" => "UDP probes are not made; \"icmp_ping\" at least proves that the host answers",

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::read::Section;
 use super::{
-    File, HealthCheck, Listener, LoadBalancer, Monitor, Node, Origin, Pool, RandomSteering, Tunnel,
-    Vnet,
+    File, HealthCheck, Listener, LoadBalancer, Monitor, Node, Origin, Pool, RandomSteering,
+    SnatTimeouts, Tunnel, Vnet,
 };
 
 /// The reference of all keys, as Markdown.
@@ -14,6 +14,7 @@ pub fn reference() -> String {
     let mut text = String::from(INTRODUCTION);
     describe::<File>(&mut text);
     describe::<Node>(&mut text);
+    describe::<SnatTimeouts>(&mut text);
     describe::<Vnet>(&mut text);
     describe::<Tunnel>(&mut text);
     text.push_str(MTU);

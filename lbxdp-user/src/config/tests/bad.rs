@@ -71,6 +71,8 @@ fn there_are_enough_of_them() {
 }
 
 const NODE: &[Bad] = bad! {
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nsnat_timeouts = { udp = \"0s\" }" } -> "node.snat_timeouts.udp": "out of range", "7days";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nsnat = [\"203.0.113.8/24\"]" } -> "node.snat[0]": "bits set", "203.0.113.0/24";
     VNETS { "interfaces = [\"eth0\"]" => "" } -> "node.interfaces": "missing", "[\"eth0\"]";
     VNETS { "interfaces = [\"eth0\"]" => "interfaces = []" } -> "node.interfaces": "no interface";
     VNETS { "interfaces = [\"eth0\"]" => "interfaces = \"eth0\"" } -> "node.interfaces": "expected a list", "found a string";
@@ -102,6 +104,10 @@ const NODE: &[Bad] = bad! {
 };
 
 const VNET: &[Bad] = bad! {
+    VNETS { "name = \"blue\"" => "name = \"blue\"\nsnat = [\"10.254.0.1/24\"]" } -> "vnet[blue].snat[0]": "bits set", "10.254.0.0/24";
+    VNETS { "name = \"blue\"" => "name = \"blue\"\nsnat = [\"10.254.0.0/24\", \"10.253.0.0/24\"]" } -> "vnet[blue].snat[1]": "second IPv4", "at most one";
+    VNETS { "name = \"blue\"" => "name = \"blue\"\nsnat = [\"10.255.0.0/30\"]" } -> "vnet[blue].snat[0]": "far end of tunnel \"blue-1\"";
+    VNETS { "name = \"green\"" => "name = \"green\"\nsnat = [\"10.0.0.8/30\"]", "name = \"echo-green\"" => "name = \"echo-green\"\nsource = \"preserve\"" } -> "pool[web-green].origin[a].address": "10.0.0.8/30", "`vnet[green].snat`";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nid = 0" } -> "vnet[blue].id": "routing table";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nid = 254" } -> "vnet[blue].id": "the kernel's own";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nid = -1" } -> "vnet[blue].id": "out of range";
@@ -198,7 +204,8 @@ const POOL: &[Bad] = bad! {
     VNETS { "minimum_origins = 1" => "minimum_origins = 0" } -> "pool[web-blue].minimum_origins": "at least 1";
     VNETS { "minimum_origins = 1" => "minimum_origins = 3" } -> "pool[web-blue].minimum_origins": "only 2 can be";
     VNETS { "minimum_origins = 1" => "minimum_origins = 2", "weight = 0.5" => "enabled = false" } -> "pool[web-blue].minimum_origins": "only 1 can be";
-    VNETS { "minimum_origins = 1" => "source = \"snat\"" } -> "pool[web-blue].source": "not supported by this version", "flow state", "\"preserve\"";
+    VNETS { "minimum_origins = 1" => "source = \"masquerade\"" } -> "pool[web-blue].source": "\"snat\"", "\"preserve\"";
+    VNETS { "virtual_network = \"green\"" => "virtual_network = \"local\"\n[[pool.origin]]\nname = \"z\"\naddress = \"10.0.0.12\"\nport = 8080\nvirtual_network = \"green\"" } -> "pool[web-green].source": "its default is \"snat\"", "make a pool of each";
     VNETS { "minimum_origins = 1" => "encapsulation = \"gre\"" } -> "pool[web-blue].encapsulation": "\"nat\" has no `encapsulation`", "\"dsr\"";
     VNETS { "minimum_origins = 1" => "port = 80" } -> "pool[web-blue].port": "\"nat\" has no `port`";
     VNETS { "minimum_origins = 1" => "origin_steering = { policy = \"hash\" }" } -> "pool[web-blue].origin_steering": "not supported by this version", "consistent hashing";
@@ -223,8 +230,8 @@ const POOL: &[Bad] = bad! {
     MINIMAL { "203.0.113.11" => "fd00::1" } -> "pool[web].origin[a].address": "RFC 4193";
     VNETS { "weight = 0.5\nvirtual_network = \"blue\"" => "virtual_network = \"bleu\"" } -> "pool[web-blue].origin[b].virtual_network": "there is no vnet \"bleu\"", "did you mean `blue`?";
     VNETS { "weight = 0.5" => "virtual_network_id = \"blue\"" } -> "pool[web-blue].origin[b].virtual_network_id": "`virtual_network`";
-    VNETS { "weight = 0.5\nvirtual_network = \"blue\"" => "virtual_network = \"local\"", "address = \"10.0.0.12\"" => "address = \"203.0.113.1\"" } -> "pool[web-blue].origin[b].address": "`node.addresses`";
-    VNETS { "weight = 0.5\nvirtual_network = \"blue\"" => "virtual_network = \"local\"", "address = \"10.0.0.12\"" => "address = \"198.51.100.10\"" } -> "pool[web-blue].origin[b].address": "VIP of load balancer", "chained";
+    VNETS { "minimum_origins = 1" => "source = \"preserve\"", "weight = 0.5\nvirtual_network = \"blue\"" => "virtual_network = \"local\"", "address = \"10.0.0.12\"" => "address = \"203.0.113.1\"" } -> "pool[web-blue].origin[b].address": "`node.addresses`";
+    VNETS { "minimum_origins = 1" => "source = \"preserve\"", "weight = 0.5\nvirtual_network = \"blue\"" => "virtual_network = \"local\"", "address = \"10.0.0.12\"" => "address = \"198.51.100.10\"" } -> "pool[web-blue].origin[b].address": "VIP of load balancer", "chained";
     VNETS { "name = \"b\"" => "name = \"\"" } -> "pool[web-blue].origin[].name": "empty";
     VNETS { "name = \"b\"" => "name = \"b/c\"" } -> "pool[web-blue].origin[b/c].name": "is no name";
     VNETS { "name = \"b\"" => "name = \"a\"" } -> "pool[web-blue].origin[a#1].name": "another origin of this pool called \"a\"";
@@ -270,7 +277,7 @@ const BALANCER: &[Bad] = bad! {
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"203.0.113.2\", port = 7" } -> "load_balancer[echo].listeners[0].address": "far end of tunnel \"blue/blue-1\"";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"2001:db8::10\", port = 7" } -> "pool[echo-green].origin[a].address": "2001:db8::10 (IPv6)", "10.0.0.11 (IPv4)";
     VNETS { "port = 7, protocol = \"udp\"" => "port = 80, protocol = \"tcp\"" } -> "load_balancer[www].listeners[0]": "\"echo\" (tcp 198.51.100.10:80)", "\"www\"", "offer the same", "\"local\"";
-    VNETS { "port = 7, protocol = \"udp\" }" => "port = 7, protocol = \"udp\" }, { address = \"198.51.100.11\", port = 7, protocol = \"udp\" }" } -> "pool[echo-green].origin[a].address": "no unambiguous way back", "198.51.100.10:7", "198.51.100.11:7", "echo-green/a";
+    VNETS { "name = \"echo-green\"" => "name = \"echo-green\"\nsource = \"preserve\"", "port = 7, protocol = \"udp\" }" => "port = 7, protocol = \"udp\" }, { address = \"198.51.100.11\", port = 7, protocol = \"udp\" }" } -> "pool[echo-green].origin[a].address": "no unambiguous way back", "198.51.100.10:7", "198.51.100.11:7", "echo-green/a";
     VNETS { "default_pools = [\"echo-green\"]" => "default_pools = [\"echo-green\"]\nvirtual_network = \"gren\"" } -> "load_balancer[echo].virtual_network": "did you mean `green`?";
     VNETS { "default_pools = [\"echo-green\"]" => "default_pools = [\"echo-green\"]\nvirtual_network = \"blue\"", "address = \"198.51.100.10\", port = 7" => "address = \"10.255.0.1\", port = 7" } -> "load_balancer[echo].listeners[0].address": "node's own address in tunnel";
     VNETS { "default_pools = [\"echo-green\"]" => "default_pools = [\"echo-green\"]\nvirtual_network = \"blue\"", "address = \"198.51.100.10\", port = 7" => "address = \"10.255.0.2\", port = 7" } -> "load_balancer[echo].listeners[0].address": "far end";

@@ -41,7 +41,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         ),
         (
             "load_balancer",
-            "ways back (listeners times origins of their nat pools)",
+            "ways back (listeners times origins of their pools with source = \"preserve\")",
             ways_back,
             capacity::SERVICES,
         ),

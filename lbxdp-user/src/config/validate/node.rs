@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::address::{check_one_of_each, check_usable};
+use super::snat;
 use super::tunnel::check_device;
 use crate::config::file::{self, Field};
-use crate::config::model::{HashKey, Node, XdpMode};
+use crate::config::model::{HashKey, Node, SnatTimeouts, XdpMode};
 use crate::config::report::Report;
 
 const MAKE_KEY: &str = "make one with `openssl rand -hex 16`, the same for all nodes";
@@ -27,6 +28,8 @@ pub(super) fn node(
         socket: "/run/lbxdp.sock".into(),
         manage_sysctls: true,
         answer_echo: true,
+        snat: Vec::new(),
+        snat_timeouts: SnatTimeouts::RECOMMENDED,
     };
     let Some(written) = written.required("", "node", hint, report) else {
         return node;
@@ -41,6 +44,8 @@ pub(super) fn node(
         socket,
         manage_sysctls,
         answer_echo,
+        snat,
+        snat_timeouts,
     } = written;
     node.interfaces = interfaces(written, report);
     node.xdp_mode = xdp_mode.or(node.xdp_mode);
@@ -64,6 +69,8 @@ pub(super) fn node(
     }
     node.manage_sysctls = manage_sysctls.or(true);
     node.answer_echo = answer_echo.or(true);
+    node.snat = snat::ranges(snat, "node.snat", report);
+    node.snat_timeouts = snat::timeouts(snat_timeouts, report);
     node
 }
 

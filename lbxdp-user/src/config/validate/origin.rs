@@ -103,7 +103,7 @@ fn check_dsr(
 ) {
     let path = &written.path;
     let ethernet = match forwarding {
-        Forwarding::NatPreserve => None,
+        Forwarding::NatPreserve | Forwarding::NatSnat => None,
         Forwarding::Dsr(DsrEncapsulation::Vxlan { .. }) => Some("vxlan"),
         Forwarding::Dsr(DsrEncapsulation::Geneve { .. }) => Some("geneve"),
         Forwarding::Dsr(

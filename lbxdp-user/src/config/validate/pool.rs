@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::encapsulation::{Numbers, dsr, forbid_all};
-use super::{name, origin};
+use super::{name, origin, snat};
 use crate::config::file::{self, DsrName, Field, ForwardingName};
 use crate::config::model::{
     DsrEncapsulation, Forwarding, Monitor, MonitorKind, Origin, Pool, Vnet,
@@ -34,6 +34,12 @@ fn pool(
     let path = &written.path;
     let forwarding = forwarding(written, report);
     let origins = origin::origins(&written.origin, path, forwarding, vnets, report);
+    let forwarding = match forwarding {
+        Some(Forwarding::NatPreserve | Forwarding::NatSnat) | None => {
+            snat::forwarding(written, &origins, report)
+        }
+        Some(Forwarding::Dsr(encapsulation)) => Forwarding::Dsr(encapsulation),
+    };
     let monitor = written.monitor.given().cloned();
     if let Some(name) = &monitor
         && name::exists(
@@ -51,12 +57,13 @@ fn pool(
         enabled: written.enabled.or(true),
         minimum_origins: minimum_origins(written, &origins, report),
         monitor,
-        forwarding: forwarding.unwrap_or(Forwarding::NatPreserve),
+        forwarding,
         origins,
     }
 }
 
-/// `None` when it is not known, which has been reported.
+/// `None` when it is not known, which has been reported. What `nat` does with the source is seen to
+/// when the origins are known.
 fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Option<Forwarding> {
     let path = &written.path;
     let numbers = Numbers {

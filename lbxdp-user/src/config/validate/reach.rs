@@ -107,7 +107,9 @@ fn check_dsr_source(
     report: &mut Report<'_>,
 ) {
     let outer = match forwarding {
-        Forwarding::NatPreserve | Forwarding::Dsr(DsrEncapsulation::L2) => false,
+        Forwarding::NatPreserve | Forwarding::NatSnat | Forwarding::Dsr(DsrEncapsulation::L2) => {
+            false
+        }
         Forwarding::Dsr(
             DsrEncapsulation::IpIp
             | DsrEncapsulation::Gre { .. }

@@ -141,7 +141,9 @@ fn check_pools(config: &Config, report: &mut Report<'_>) {
     {
         for (pool_name, pool) in pools(config, balancer, report) {
             match pool.forwarding {
-                Forwarding::NatPreserve => check_families(name, balancer, pool_name, pool, report),
+                Forwarding::NatPreserve | Forwarding::NatSnat => {
+                    check_families(name, balancer, pool_name, pool, report);
+                }
                 Forwarding::Dsr(_) => check_dsr(name, balancer, pool_name, pool, report),
             }
         }
@@ -206,7 +208,7 @@ fn check_dsr(
     }
 }
 
-/// Where a reply of an origin under NAT comes from.
+/// Where a reply of an origin that sees its clients comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct ReplySource<'c> {
     vnet: Option<&'c String>,
@@ -252,7 +254,7 @@ fn check_way_back(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>
                         other.title(),
                         offer.title()
                     ),
-                    "let the server listen at a port or an address of its own for each listener, or use forwarding = \"dsr\"",
+                    "write source = \"snat\", or let the server listen at a port or an address of its own for each listener",
                 );
             }
         }

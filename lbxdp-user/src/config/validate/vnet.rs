@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lbxdp_ebpf::abi::VnetId;
 
-use super::{name, tunnel};
+use super::{name, snat, tunnel};
 use crate::config::file;
 use crate::config::model::{Node, Vnet};
 use crate::config::report::Report;
@@ -39,7 +39,8 @@ pub(super) fn vnets(
         }
         ids.insert(id, name.clone());
         let tunnels = tunnel::tunnels(&name, vnet, node, report);
-        vnets.insert(name, Vnet { id, tunnels });
+        let snat = snat::ranges(&vnet.snat, &format!("{}.snat", vnet.path), report);
+        vnets.insert(name, Vnet { id, snat, tunnels });
     }
     vnets
 }

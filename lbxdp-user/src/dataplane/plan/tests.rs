@@ -145,9 +145,9 @@ fn origin(last: u8, tunnel: Option<TunnelIndex>) -> Origin {
         address: Address::from_v4([10, 0, 1, last]),
         port: Port::new(80),
         mode: Mode::NatPreserve as u8,
-        reserved: 0,
         vnet: VnetId(7),
         path: path(tunnel.unwrap_or(Path::NO_TUNNEL), 1450),
+        ..Origin::EMPTY
     }
 }
 
@@ -216,6 +216,7 @@ fn desired() -> impl Strategy<Value = Desired> {
                     Listener {
                         table,
                         counter: last.into(),
+                        flags: 0,
                     },
                 );
             }
@@ -309,6 +310,7 @@ fn simple() -> Desired {
         Listener {
             table: 0,
             counter: 3,
+            flags: 0,
         },
     );
     desired
@@ -393,6 +395,7 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
             Listener {
                 table: 0,
                 counter: 0,
+                flags: 0,
             },
         );
     }
