@@ -1,12 +1,13 @@
 //! The fixture table in the kernel: the verifier accepts the program, and it does with every
 //! packet what the host does. Needs root.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lbxdp_ebpf::mem::MemFrame;
 use lbxdp_ebpf::verdict::Action;
-use tests::cases::world::ETH2;
+use tests::cases::world::{ETH0, ETH2};
 use tests::cases::{self, Case};
 use tests::engine::kernel::{self, Kernel};
 use tests::engine::{Outcome, host, object};
@@ -111,9 +112,11 @@ fn tshark_finds_no_fault_in_what_the_kernel_sends() {
 
 #[test]
 fn the_program_keeps_its_budgets() {
-    let Some((mut kernel, _alone)) = load("the_program_keeps_its_budgets") else {
+    let Some((small, _alone)) = load("the_program_keeps_its_budgets") else {
         return;
     };
+    drop(small);
+    let mut kernel = Kernel::load_as_declared(kernel::QUIET).expect("the program loads");
     let instructions = kernel
         .verified_instructions()
         .expect("the kernel counts them");
@@ -131,12 +134,50 @@ fn the_program_loads_with_tracing_too() {
         return;
     };
     drop(quiet);
-    let mut kernel = Kernel::load_with(kernel::TRACE).expect("the program loads with tracing");
+    let mut kernel =
+        Kernel::load_as_declared(kernel::TRACE).expect("the program loads with tracing");
     let instructions = kernel
         .verified_instructions()
         .expect("the kernel counts them");
     println!("verifier: {instructions} instructions processed with tracing");
     assert!(instructions <= VERIFIER_BUDGET);
+}
+
+#[test]
+fn sixty_thousand_flows_to_one_origin_share_one_source_address() {
+    const FLOWS: u16 = 60_000;
+    /// Where the inner source port is: behind Ethernet, IPv4, UDP, VXLAN, Ethernet, IPv4.
+    const PORT: usize = 14 + 20 + 8 + 8 + 14 + 20;
+    /// How long what found no port is sent again, as clients do: each second other ports are tried.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let test = "sixty_thousand_flows_to_one_origin_share_one_source_address";
+    let Some((mut kernel, _alone)) = load(test) else {
+        return;
+    };
+    let (tables, syn) = cases::one_hidden_origin();
+    kernel.hold(&tables).expect("the maps can be filled");
+    let mut ports = BTreeSet::new();
+    let mut left: Vec<u16> = (1..=FLOWS).collect();
+    let mut first_round = 0;
+    let deadline = Instant::now() + PATIENCE;
+    while !left.is_empty() && Instant::now() < deadline {
+        left.retain(|&client_port| {
+            let frame = syn(client_port).bytes();
+            let sent = kernel.send(&frame, ETH0, MemFrame::HEADROOM);
+            let (action, sent) = sent.expect("the kernel runs the frame");
+            if action == Action::Transmit {
+                assert!(ports.insert([sent[PORT], sent[PORT + 1]]), "a port twice");
+            }
+            action != Action::Transmit
+        });
+        if first_round == 0 {
+            first_round = ports.len();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("{first_round} of {FLOWS} flows found a port by their first packet");
+    assert!(left.is_empty(), "these found none: {left:?}");
+    assert_eq!(ports.len(), usize::from(FLOWS));
 }
 
 #[test]

@@ -93,3 +93,81 @@ const _: () = assert!(
     size_of::<Request>() == 44 + 44 + 56 + 32 + 20 + 4,
     "the request has padding"
 );
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::abi::{Address, Port};
+    use crate::mem::MemTables;
+
+    fn request(number: u32) -> Request {
+        let [.., a, b] = number.to_be_bytes();
+        Request {
+            flow: FlowKey {
+                source: Address::from_v4([192, 0, 2, 1]),
+                source_port: Port::from_bytes([a, b]),
+                ..FlowKey::EMPTY
+            },
+            back: FlowKey {
+                source: Address::from_v4([10, 0, 0, 11]),
+                source_port: Port::new(80),
+                ..FlowKey::EMPTY
+            },
+            range: SnatRange {
+                address: Address::from_v4([10, 255, 0, 1]),
+                mask: 0,
+            },
+            seed: number.wrapping_mul(0x9e37_79b9),
+            ..Request::EMPTY
+        }
+    }
+
+    /// As its next packet, a second later.
+    fn again(tables: &MemTables, number: u32) -> Session {
+        for tick in 0..50 {
+            let mut request = request(number);
+            request.session.seen.tick = tick;
+            if allocate(tables, &mut request).is_ok() {
+                return request.session;
+            }
+        }
+        panic!("flow {number} finds no port");
+    }
+
+    #[test]
+    fn sixty_thousand_flows_to_one_origin_share_one_address() {
+        let tables = MemTables::default();
+        let mut taken = BTreeSet::new();
+        let mut at_once = 0;
+        for number in 0..60_000 {
+            let mut request = request(number);
+            let session = match allocate(&tables, &mut request) {
+                Ok(()) => {
+                    at_once += 1;
+                    request.session
+                }
+                Err(reason) => {
+                    assert_eq!(reason, Reason::SnatExhausted);
+                    again(&tables, number)
+                }
+            };
+            assert!(taken.insert(session.source_port), "port taken twice");
+            assert!(session.source_port.get() >= SnatRange::FIRST_PORT);
+        }
+        assert!(at_once > 59_900, "only {at_once} found a port at once");
+        assert_eq!(tables.sessions.lock().len(), 60_000);
+    }
+
+    #[test]
+    fn a_flow_that_cannot_be_remembered_takes_no_port() {
+        let tables = MemTables {
+            full: true,
+            ..MemTables::default()
+        };
+        let done = allocate(&tables, &mut request(1));
+        assert_eq!(done, Err(Reason::SnatTableFull));
+        assert!(tables.mappings.lock().is_empty());
+    }
+}

@@ -21,6 +21,7 @@ mod object;
 mod pins;
 mod plan;
 mod rows;
+mod sessions;
 mod spec;
 mod sync;
 
@@ -50,6 +51,7 @@ pub use names::{LOCAL_VNET, Names, interface_name};
 pub use object::{OBJECT_MISSING, embedded_object};
 pub use pins::{Detached, attached, detach_all};
 pub use plan::{Write, plan};
+pub use sessions::{SessionMaps, Swept};
 pub use spec::{MAPS, MapSpec, links_folder, versioned};
 pub use sync::{MapWriter, SyncReport, boot_time_ns, monotonic_ns};
 

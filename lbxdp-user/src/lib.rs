@@ -25,6 +25,7 @@ pub mod log;
 #[forbid(unsafe_code)]
 pub mod reconcile;
 #[forbid(unsafe_code)]
+pub mod sessions;
 pub mod slots;
 #[forbid(unsafe_code)]
 pub mod state;

@@ -11,6 +11,7 @@ mod isolation;
 mod lab;
 mod monitors;
 mod reload;
+mod snat;
 mod traffic;
 mod tunnel;
 

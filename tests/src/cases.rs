@@ -64,6 +64,8 @@ pub struct Expect {
     pub out: Option<Packet>,
 }
 
+pub use snat::one_hidden_origin;
+
 /// All cases.
 #[must_use]
 pub fn all() -> Vec<Case> {

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::api::Inbound;
+use crate::dataplane::Swept;
 use crate::health::ProbeEvent;
 use crate::vnet::NetworkEvent;
 
@@ -30,6 +31,8 @@ pub(crate) enum Event {
     Request(Inbound),
     /// Time has passed.
     Tick,
+    /// Translated flows have been swept.
+    Swept(Box<anyhow::Result<Swept>>),
     /// Rows that were held back for first results are to wait no longer.
     RowsDue,
     /// The agent is to stop; by this signal.

@@ -5,6 +5,7 @@ mod network;
 mod problems;
 mod reload;
 mod repetition;
+mod sessions;
 
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,7 @@ use crate::state::State;
 use crate::vnet::{Network, NetworkEvent};
 use problems::{Part, Problems};
 use repetition::Repetition;
+use sessions::Sweeps;
 
 /// Seconds between looks at links, routes and rules that nothing has reported as changed.
 const LINKS_EVERY: u64 = 10;
@@ -37,6 +39,8 @@ pub(super) struct Owner {
     reload_error: Option<String>,
     problems: Problems,
     repetition: Repetition,
+    sweeps: Sweeps,
+    events: mpsc::Sender<Event>,
     due: Due,
     ticks: u64,
 }
@@ -87,9 +91,10 @@ impl Owner {
             }
         });
         let (results, mut probed) = mpsc::channel::<ProbeEvent>(1024);
+        let probe_events = events.clone();
         tokio::spawn(async move {
             while let Some(result) = probed.recv().await {
-                if events.send(Event::Probe(result)).await.is_err() {
+                if probe_events.send(Event::Probe(result)).await.is_err() {
                     return;
                 }
             }
@@ -106,6 +111,8 @@ impl Owner {
             reload_error: None,
             problems: Problems::default(),
             repetition: Repetition::default(),
+            sweeps: Sweeps::default(),
+            events,
             due: Due::all(),
             ticks: 0,
         };
@@ -156,7 +163,9 @@ impl Owner {
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
                 self.settle_probes();
+                self.sweep_sessions();
             }
+            Event::Swept(swept) => self.swept(*swept),
             Event::RowsDue => self.due.maps = true,
             Event::Stop(_) => {}
         }
@@ -276,6 +285,8 @@ impl Owner {
             state: &self.state,
             counters: &counters,
             published: &|slot| content.tables.get(&slot).map(|table| table.rows.as_slice()),
+            census: self.sweeps.census(),
+            sessions: self.session_status(),
             node: api::Node {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),

@@ -12,6 +12,7 @@ use crate::config::model::{LoadBalancer, Pool, Tunnel};
 use crate::dataplane::Counters;
 use crate::health::{Health, ProbeKey};
 use crate::reconcile::{self, TableName};
+use crate::sessions::Census;
 use crate::state::State;
 use crate::steering::{TablePlan, pool_state, shares};
 
@@ -21,6 +22,9 @@ pub(super) struct Report<'a> {
     pub(super) counters: &'a Counters,
     /// The rows in force, by slot of `TABLES`.
     pub(super) published: &'a dyn Fn(u32) -> Option<&'a [Row]>,
+    /// Translated flows, as of the last sweep.
+    pub(super) census: &'a Census,
+    pub(super) sessions: api::Sessions,
     pub(super) node: api::Node,
 }
 
@@ -93,6 +97,7 @@ impl Report<'_> {
             load_balancers,
             pools,
             virtual_networks,
+            sessions: self.sessions,
             reasons,
         }
     }
@@ -198,6 +203,11 @@ impl Report<'_> {
                         origin,
                     ),
                     share: self.share(name, origin_name, tables),
+                    sessions: self
+                        .origin_slot(name, origin_name)
+                        .and_then(|slot| self.census.by_origin.get(&slot))
+                        .copied()
+                        .unwrap_or_default(),
                     traffic: traffic_of(traffic),
                 }
             })

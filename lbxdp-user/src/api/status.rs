@@ -18,6 +18,8 @@ pub struct Status {
     pub pools: Vec<Pool>,
     /// VNets, by name.
     pub virtual_networks: Vec<VirtualNetwork>,
+    /// Flows whose source address is translated.
+    pub sessions: Sessions,
     /// How many packets ended for each reason; those that no packet has met are left out.
     pub reasons: Vec<Reason>,
 }
@@ -148,6 +150,8 @@ pub struct Origin {
     pub next_hop_problem: Option<String>,
     /// Share of the rows of the load balancers that use its pool, 0 to 1.
     pub share: f64,
+    /// Translated flows to it (`source = "snat"`), counted every few seconds.
+    pub sessions: usize,
     /// What it has carried.
     #[serde(flatten)]
     pub traffic: Traffic,
@@ -210,6 +214,28 @@ pub struct Tunnel {
     /// What it has carried.
     #[serde(flatten)]
     pub traffic: Traffic,
+}
+
+/// Flows whose source address is translated (`source = "snat"`), counted every few seconds.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Sessions {
+    /// How many there are.
+    pub open: usize,
+    /// For how many there is room.
+    pub capacity: usize,
+    /// Source ports, by whom they lead to; most taken first.
+    pub ports: Vec<SourcePorts>,
+}
+
+/// Source ports towards one transport address of an origin.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SourcePorts {
+    /// VNet, address, port and protocol.
+    pub towards: String,
+    /// How many are taken.
+    pub taken: usize,
+    /// How many there are.
+    pub available: usize,
 }
 
 /// How many packets ended for a reason.

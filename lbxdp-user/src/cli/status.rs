@@ -65,6 +65,7 @@ pub fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::R
     print_load_balancers(status, out)?;
     print_pools(status, now, out)?;
     print_virtual_networks(status, now, out)?;
+    print_sessions(status, out)?;
     print_drops(status, out)
 }
 
@@ -133,8 +134,8 @@ fn print_load_balancers(status: &Status, out: &mut dyn Write) -> anyhow::Result<
 fn print_pools(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "\nPools")?;
     let mut origins = table([
-        "pool", "origin", "address", "network", "health", "since", "why", "share", "packets",
-        "bytes",
+        "pool", "origin", "address", "network", "health", "since", "why", "share", "sessions",
+        "packets", "bytes",
     ]);
     for pool in &status.pools {
         origins.add_row([
@@ -163,6 +164,7 @@ fn print_pools(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow:
                 Cell::new(age(origin.health.since.as_deref(), now)),
                 Cell::new(why),
                 Cell::new(percent(origin.share)),
+                Cell::new(amount(origin.sessions as u64)),
                 Cell::new(amount(origin.traffic.packets)),
                 Cell::new(amount(origin.traffic.bytes)),
             ]);
@@ -205,6 +207,35 @@ fn print_virtual_networks(
         }
     }
     writeln!(out, "{tunnels}")?;
+    Ok(())
+}
+
+/// Destinations with the most source ports taken that are shown.
+const SHOWN_PORTS: usize = 5;
+
+fn print_sessions(status: &Status, out: &mut dyn Write) -> anyhow::Result<()> {
+    let sessions = &status.sessions;
+    if sessions.open == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nTranslated flows: {} of {}",
+        amount(sessions.open as u64),
+        amount(sessions.capacity as u64)
+    )?;
+    let mut ports = table(["towards", "source ports taken", "of", "share"]);
+    for towards in sessions.ports.iter().take(SHOWN_PORTS) {
+        #[expect(clippy::cast_precision_loss, reason = "a share, for people")]
+        let share = towards.taken as f64 / towards.available.max(1) as f64;
+        ports.add_row([
+            towards.towards.clone(),
+            amount(towards.taken as u64),
+            amount(towards.available as u64),
+            percent(share),
+        ]);
+    }
+    writeln!(out, "{ports}")?;
     Ok(())
 }
 

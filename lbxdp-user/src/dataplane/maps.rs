@@ -349,7 +349,7 @@ fn absent(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
-fn open<T: TryFrom<Map, Error = MapError>>(folder: &Path, name: &str) -> Result<T> {
+pub(super) fn open<T: TryFrom<Map, Error = MapError>>(folder: &Path, name: &str) -> Result<T> {
     let path = folder.join(name);
     let data = MapData::from_pin(&path).with_context(|| {
         format!(

@@ -294,9 +294,14 @@ async fn unresolved(network: &Network, destination: &str) -> Unresolved {
         source: None,
         device: None,
     };
-    match network.next_hop(&query, &[]).await {
-        NextHop::Resolved(hop) => panic!("{hop:?}"),
-        NextHop::Unresolved(why) => why,
+    // What has just been taken down is seen to be so a little later.
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match network.next_hop(&query, &[]).await {
+            NextHop::Unresolved(why) => return why,
+            NextHop::Resolved(hop) => assert!(Instant::now() < deadline, "{hop:?}"),
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

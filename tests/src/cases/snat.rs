@@ -6,6 +6,7 @@ use lbxdp_ebpf::abi::{
     SnatRange, VnetId,
 };
 use lbxdp_ebpf::hash::{flow_hash, mix};
+use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::verdict::Reason;
 
 use super::tunnel::{INNER_NODE4, INNER_NODE6, KINDS, Tunnel};
@@ -162,6 +163,16 @@ fn transport(packet: Packet, protocol: u8, from: u16, to: u16, flags: u8) -> Pac
     } else {
         packet.udp(from, to).payload(b"odd")
     }
+}
+
+/// One origin that sees one address of the node, and the SYN of a client from a port.
+#[must_use]
+pub fn one_hidden_origin() -> (MemTables, fn(u16) -> Packet) {
+    let world = behind(&Tunnel::over_v4(Encapsulation::Vxlan), TCP, ORIGIN4);
+    (world.tables, |port| {
+        let packet = from_router().ip(client_like(ORIGIN4), vip_like(ORIGIN4));
+        transport(packet, TCP, port, VIP_PORT, SYN)
+    })
 }
 
 pub(super) fn cases() -> Vec<Case> {

@@ -27,7 +27,7 @@ const ROOM: usize = 512;
 const FLOWS: u32 = 1 << 16;
 
 /// No logging at all (`AYA_LOG_LEVEL`).
-const QUIET: u8 = 0;
+pub const QUIET: u8 = 0;
 /// The level at which every packet is logged (`aya_log_common::Level::Trace`).
 pub const TRACE: u8 = 5;
 
@@ -44,22 +44,31 @@ impl Kernel {
     /// # Errors
     /// When the object is missing, or the kernel refuses it.
     pub fn load() -> Result<Self> {
-        Self::load_with(QUIET)
+        Self::load_with(QUIET, Some(FLOWS))
     }
 
-    /// Loads the object, as [`Kernel::load`] does, with this level of logging: the verifier
-    /// follows what is logged only if it is.
+    /// Loads the object with maps as large as it declares them, and with this level of logging:
+    /// the verifier follows what is logged only if it is.
     ///
     /// # Errors
-    /// As there.
-    pub fn load_with(log_level: u8) -> Result<Self> {
+    /// As [`Kernel::load`].
+    pub fn load_as_declared(log_level: u8) -> Result<Self> {
+        Self::load_with(log_level, None)
+    }
+
+    fn load_with(log_level: u8, flows: Option<u32>) -> Result<Self> {
         let object = object::bytes()?;
         let underlay = Underlay::lay()?;
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global(aya_log_level_name(), &log_level, false)
-            .map_max_entries("SESSIONS", FLOWS)
-            .map_max_entries("MAPPINGS", FLOWS)
+            .override_global(aya_log_level_name(), &log_level, false);
+        if let Some(flows) = flows {
+            loader
+                .map_max_entries("SESSIONS", flows)
+                .map_max_entries("MAPPINGS", flows);
+        }
+        let mut ebpf = loader
             .load(&object)
             .context("the kernel refuses the maps of the object")?;
         program(&mut ebpf)?
@@ -140,8 +149,33 @@ impl Kernel {
         ingress: u32,
         room: usize,
     ) -> Result<Outcome> {
-        self.maps.hold(tables)?;
+        self.hold(tables)?;
         let before = self.maps.counters()?;
+        let (action, frame) = self.send(bytes, ingress, room)?;
+        let after = self.maps.counters()?;
+        let moved = moved(&before, &after, bytes.len() as u64)?;
+        Ok(Outcome {
+            action,
+            frame,
+            flows: self.maps.flows()?,
+            ..moved
+        })
+    }
+
+    /// Makes the maps hold these tables.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn hold(&mut self, tables: &MemTables) -> Result<()> {
+        self.maps.hold(tables)
+    }
+
+    /// Runs a frame with `room` bytes before it over the maps as they are, and tells nothing but
+    /// what becomes of it. The interface of a redirect is 0.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn send(&mut self, bytes: &[u8], ingress: u32, room: usize) -> Result<(Action, Vec<u8>)> {
         // What is in front of the frame as metadata is no room for headers.
         let metadata = MemFrame::HEADROOM - room;
         let mut input = vec![0; metadata];
@@ -158,20 +192,14 @@ impl Kernel {
             .with_context(|| format!("BPF_PROG_TEST_RUN of {} bytes", bytes.len()))?;
         output.truncate(result.data_size_out as usize);
         let frame = output.split_off(metadata.min(output.len()));
-        let after = self.maps.counters()?;
-        let moved = moved(&before, &after, bytes.len() as u64)?;
-        Ok(Outcome {
-            action: match result.return_value {
-                XDP_DROP => Action::Drop,
-                XDP_PASS => Action::Pass,
-                XDP_TX => Action::Transmit,
-                XDP_REDIRECT => Action::Redirect(0),
-                other => bail!("the program returned {other}"),
-            },
-            frame,
-            flows: self.maps.flows()?,
-            ..moved
-        })
+        let action = match result.return_value {
+            XDP_DROP => Action::Drop,
+            XDP_PASS => Action::Pass,
+            XDP_TX => Action::Transmit,
+            XDP_REDIRECT => Action::Redirect(0),
+            other => bail!("the program returned {other}"),
+        };
+        Ok((action, frame))
     }
 }
 

@@ -9,6 +9,7 @@ pub(super) enum Part {
     Probes,
     Maps,
     Attachment,
+    Sessions,
 }
 
 /// Standing problems, by the part of the agent that says so.
