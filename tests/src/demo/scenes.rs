@@ -408,9 +408,12 @@ default_pools = ["{name}"]
 name = "{name}"
 monitor = "web"
 forwarding = "nat"
-source = "preserve"
 "#
         );
+        // Blue routes clients' addresses into its tunnel; green does not know them (the default).
+        if *vnet == "blue" {
+            text += "source = \"preserve\"\n";
+        }
         for ((origin, address), weight) in ORIGINS.iter().zip(weights) {
             text += &format!(
                 r#"[[pool.origin]]
