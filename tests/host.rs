@@ -221,8 +221,8 @@ proptest! {
 
 /// The table, made once.
 fn table() -> &'static [Case] {
-    static TABLE: std::sync::OnceLock<Vec<Case>> = std::sync::OnceLock::new();
-    TABLE.get_or_init(cases::all)
+    thread_local!(static TABLE: &'static [Case] = cases::all().leak());
+    TABLE.with(|table| *table)
 }
 
 /// What holds for every frame: only a forwarded one is changed, and what is forwarded is whole.

@@ -112,7 +112,7 @@ fn entities_are_not_allocated_before_they_are_there() {
     let Some(parsed) = parsed("entities_are_not_allocated_before_they_are_there") else {
         return;
     };
-    for name in ["ENTITIES", "ROUTES"] {
+    for name in ["ENTITIES", "RANGES", "ROUTES"] {
         let flags = parsed.maps[name].map_flags();
         assert_ne!(flags & NO_PREALLOC, 0, "map {name} has flags {flags:#x}");
     }

@@ -11,10 +11,12 @@ mod allowance;
 mod counter;
 mod entity;
 mod flow;
+mod fragment;
 mod node;
 mod origin;
 mod path;
 mod pod;
+mod range;
 mod row;
 mod service;
 mod tunnel;
@@ -26,8 +28,10 @@ pub use entity::{Entity, EntityKey, EntityKind};
 pub use flow::{
     FlowKey, Mapping, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Session, Sight, SnatRange,
 };
+pub use fragment::{Datagram, Fragment, FragmentKey};
 pub use node::{
-    Heartbeat, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT, Node, PortSet,
+    Heartbeat, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, Node,
+    PortSet,
 };
 pub use origin::{Mode, ORIGIN_DOWN, Origin, OriginIndex};
 pub use path::{
@@ -35,8 +39,13 @@ pub use path::{
     PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM, Path, TunnelIndex,
 };
 pub(crate) use pod::abi_type;
+#[cfg(not(target_arch = "bpf"))]
+pub use range::prefixes;
+pub use range::{RangeKey, Side};
 pub use row::{ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Table};
-pub use service::{LISTENER_SNAT, Listener, Reverse, Service};
+pub use service::{
+    LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Reverse, Service,
+};
 pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
 
 /// Version of everything in this module; part of the path where maps are pinned.
@@ -56,6 +65,10 @@ pub mod capacity {
     pub const TUNNELS: u32 = 1_024;
     /// Prefixes behind tunnels, over all VNets.
     pub const ROUTES: u32 = 4_096;
+    /// Prefixes of ports, over all ranges of listeners and of the origins behind them.
+    pub const RANGES: u32 = 16_384;
+    /// Datagrams of which later fragments are waited for.
+    pub const FRAGMENTS: u32 = 16_384;
     /// Names of everything that has a slot.
     pub const ENTITIES: u32 = 32_768;
     /// Flows whose source address is translated.

@@ -31,7 +31,7 @@ use crate::abi::{
 use crate::checksum::Sum;
 use crate::frame::Frame;
 use crate::parse::{Outline, Version};
-use crate::wire::{GRE_FIELD, IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Pair, Udp};
+use crate::wire::{GRE_FIELD, IPPROTO_TCP, IPPROTO_UDP, IPV4_MF, Ipv4, Ipv6, Pair, Udp};
 
 pub use outer::Outer;
 #[cfg(not(target_arch = "bpf"))]
@@ -146,7 +146,7 @@ fn finish<F: Frame, O: Outer, S: Shim>(
 /// wrong too, and is discarded a layer earlier.
 ///
 /// `None` if the headers do not tell, and the bytes must be summed: UDP without a checksum or
-/// shorter than its packet, IPv6 with extension headers.
+/// shorter than its packet, fragments, IPv6 with extension headers.
 #[inline(always)]
 pub fn inner_sum<F: Frame>(frame: &F, start: usize, ip: &Outline) -> Option<Sum> {
     let payload_len = u16::try_from(ip.payload_len()).ok()?;
@@ -164,6 +164,10 @@ pub fn inner_sum<F: Frame>(frame: &F, start: usize, ip: &Outline) -> Option<Sum>
     match ip.version {
         Version::V4 => {
             let header: &Ipv4 = frame.at(start)?;
+            let [flags, _] = header.flags_fragment_offset;
+            if flags & IPV4_MF != 0 {
+                return None;
+            }
             let addresses = Sum::ZERO
                 .add_bytes(&header.source)
                 .add_bytes(&header.destination);

@@ -8,7 +8,7 @@
 //! number of rows. It costs three multiplications for IPv4, where a SipHash costs
 //! six rounds; and all nodes with the same key agree.
 
-use crate::abi::FlowKey;
+use crate::abi::{Address, FlowKey, VnetId};
 
 /// Expands the configured 128-bit secret into the key of the hash, by SplitMix64.
 ///
@@ -46,6 +46,19 @@ pub fn flow_hash(key: &[u64; 12], flow: &FlowKey) -> u32 {
         sum = sum.wrapping_add(product(key[5], s0, key[6], d0));
         sum = sum.wrapping_add(product(key[7], s1, key[8], d1));
         sum = sum.wrapping_add(product(key[9], s2, key[10], d2));
+    }
+    (mix(sum) >> 32) as u32
+}
+
+/// The hash of a client, whatever its ports and whomever it asks.
+#[inline(always)]
+#[must_use]
+pub fn source_hash(key: &[u64; 12], source: &Address, vnet: VnetId) -> u32 {
+    let [s0, s1, s2, s3] = *source.words();
+    let mut sum = key[0].wrapping_add(product(key[1], s3, key[2], vnet.0));
+    if !source.is_v4() {
+        sum = sum.wrapping_add(product(key[5], s0, key[6], s1));
+        sum = sum.wrapping_add(product(key[7], s2, key[8], 0));
     }
     (mix(sum) >> 32) as u32
 }

@@ -5,6 +5,7 @@
 //!   parse      Ethernet [802.1Q/802.1ad] / IPv4 (options) / IPv6 (extension headers) / TCP, UDP
 //!   a tunnel?  known outer source, destination, VNI or key -> the packet inside
 //!   ICMP       echo to a VIP -> answered here; an error -> a packet of the flow that it quotes
+//!   fragment   a later one has the ports of the first one of its datagram
 //!   listener   (vnet, address, port, protocol); none -> XDP_PASS, untouched
 //!   session    of a listener that hides its clients: the origin and source that the flow has
 //!   row        rows[half + reduce(hash, M)] -> origin; its source is allocated, if it hides clients
@@ -31,6 +32,7 @@ pub mod abi;
 pub mod checksum;
 pub mod decap;
 pub mod encap;
+pub mod fragment;
 pub mod frame;
 pub mod hash;
 pub mod icmp;

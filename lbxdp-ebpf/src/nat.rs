@@ -6,7 +6,7 @@ use crate::abi::{Address, Port};
 use crate::checksum::{self, Sum};
 use crate::frame::Frame;
 use crate::parse::{Outline, Version};
-use crate::wire::{IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Tcp, Udp};
+use crate::wire::{FRAGMENT, IPPROTO_TCP, IPPROTO_UDP, Ipv4, Ipv6, Tcp, Udp};
 
 /// Which end of a packet is rewritten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +85,8 @@ pub fn rewrite<F: Frame>(
             let change = exchange_port(field, port).plus(change);
             checksum::update_udp(&mut udp.checksum, change);
         }
+        // The first fragment has the ports, and the checksum over all.
+        FRAGMENT => {}
         // Nothing else has ports; such a packet does not come here.
         _ => return None,
     }

@@ -5,15 +5,15 @@
 
 #![forbid(unsafe_code)]
 
-use crate::abi::{Address, Port};
+use crate::abi::{Address, Origin, OriginIndex, Port};
 use crate::frame::Frame;
 use crate::verdict::Reason;
 use crate::wire::{
     self, DSTOPTS, ETHERTYPE_DOT1AD, ETHERTYPE_DOT1Q, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet,
     FRAGMENT, HOPOPTS, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_PARAMETERPROB, ICMP_TIME_EXCEEDED,
     ICMPV6_DEST_UNREACH, ICMPV6_ECHO_REQUEST, ICMPV6_PARAMPROB, IPPROTO_AH, IPPROTO_ICMP,
-    IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, IPV4_DF, Icmp, Ipv4, Ipv6, Ipv6Extension, ROUTING,
-    TCP_SYN, Tag, Tcp, Udp,
+    IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, IPV4_DF, IPV4_MF, IPV4_OFFSET, IPV6_MORE_FRAGMENTS,
+    IPV6_OFFSET, Icmp, Ipv4, Ipv6, Ipv6Extension, Ipv6Fragment, ROUTING, TCP_SYN, Tag, Tcp, Udp,
 };
 
 /// Bytes that an ICMP error quotes at least behind the IP header (RFC 792).
@@ -24,6 +24,11 @@ const MAX_TAGS: usize = 2;
 const MAX_EXTENSIONS: usize = 6;
 /// Bytes that an IPv6 header and its extension headers may have altogether.
 const MAX_HEADERS_LEN: u32 = 1024;
+
+/// In [`Ip::fragmentation`]: the first fragment of a datagram.
+pub const FIRST_FRAGMENT: u8 = 1;
+/// In [`Ip::fragmentation`]: a later fragment of a datagram.
+pub const LATER_FRAGMENT: u8 = 1 << 1;
 
 /// IP version of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,7 +92,8 @@ pub struct Outline {
     pub header_len: u32,
     /// Bytes of header and payload.
     pub length: u16,
-    /// The protocol above IP; of IPv6, behind the extension headers.
+    /// The protocol above IP; of IPv6, behind the extension headers. Of a later fragment,
+    /// [`FRAGMENT`](wire::FRAGMENT): no header follows.
     pub protocol: u8,
     /// IP version.
     pub version: Version,
@@ -114,10 +120,14 @@ pub struct Ip {
     pub ttl: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
-    /// [`IPV4_DF`], or 0 for a packet that a router may fragment.
-    pub dont_fragment: u8,
-    /// Protocol of the flow: its own, or, of an ICMP error, that of what it quotes.
+    /// Bits: [`IPV4_DF`], unless a router may fragment the packet; [`FIRST_FRAGMENT`];
+    /// [`LATER_FRAGMENT`].
+    pub fragmentation: u8,
+    /// Protocol of the flow: its own, also of a later fragment; or, of an ICMP error, that of what it
+    /// quotes.
     pub flow_protocol: u8,
+    /// Identification of a fragment's datagram.
+    pub identification: u32,
     /// Source address of the flow: its own, or, of an ICMP error, the destination that it quotes.
     pub source: Address,
     /// Destination address.
@@ -125,7 +135,7 @@ pub struct Ip {
 }
 
 const _: () = assert!(
-    size_of::<Ip>() == 4 + size_of::<Outline>() + 4 + 16 + 16,
+    size_of::<Ip>() == 4 + size_of::<Outline>() + 4 + 4 + 16 + 16,
     "the type has padding"
 );
 
@@ -141,11 +151,33 @@ impl Ip {
         },
         ttl: 0,
         traffic_class: 0,
-        dont_fragment: 0,
+        fragmentation: 0,
         flow_protocol: 0,
+        identification: 0,
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
     };
+
+    /// Whether this is a part of a datagram.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_fragment(&self) -> bool {
+        self.fragmentation & (FIRST_FRAGMENT | LATER_FRAGMENT) != 0
+    }
+
+    /// Whether this is the part of a datagram that has its ports.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_first_fragment(&self) -> bool {
+        self.fragmentation & FIRST_FRAGMENT != 0
+    }
+
+    /// Whether this is a part of a datagram that has no ports.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_later_fragment(&self) -> bool {
+        self.fragmentation & LATER_FRAGMENT != 0
+    }
 
     /// Offset of what is above IP.
     #[inline(always)]
@@ -179,6 +211,8 @@ pub struct Ports {
     pub related: bool,
     /// Zero.
     pub reserved: u8,
+    /// The origin of the first fragment of a later one; else [`Origin::NONE`].
+    pub origin: OriginIndex,
 }
 
 impl Ports {
@@ -191,6 +225,7 @@ impl Ports {
         echo: false,
         related: false,
         reserved: 0,
+        origin: Origin::NONE,
     };
 
     /// Whether this is TCP that opens a connection, from either end: with SYN.
@@ -226,28 +261,33 @@ pub fn link<F: Frame>(frame: &F) -> Result<(usize, Version), Reason> {
     }
 }
 
-/// Parses the IP header at `start`, of a packet that must end before `end`.
+/// Parses the IP header at `start`, of a packet that must end before `end`, into `ip`: in its place at
+/// once, since the kernel's stack is small.
 ///
 /// # Errors
-/// The packet is cut short, contradicts itself, is a fragment, or has too many extension headers.
+/// The packet is cut short, contradicts itself, or has too many extension headers.
 #[inline(always)]
 pub fn network<F: Frame>(
     frame: &F,
     start: usize,
     version: Version,
     end: usize,
-) -> Result<Ip, Reason> {
-    let ip = match version {
-        Version::V4 => ipv4(frame, start)?,
-        Version::V6 => ipv6(frame, start)?,
-    };
+    ip: &mut Ip,
+) -> Result<(), Reason> {
+    ip.start = start as u32;
+    ip.outline.version = version;
+    ip.identification = 0;
+    match version {
+        Version::V4 => ipv4(frame, start, ip)?,
+        Version::V6 => ipv6(frame, start, ip)?,
+    }
     if ip.end() > end {
         return Err(Reason::Truncated);
     }
     if u32::from(ip.outline.length) < ip.outline.header_len {
         return Err(Reason::Malformed);
     }
-    Ok(ip)
+    Ok(())
 }
 
 /// Reads the ports to where there are none yet, if the packet has a TCP or UDP header and all of it,
@@ -289,6 +329,7 @@ fn is_echo_request<F: Frame>(frame: &F, ip: &Ip) -> bool {
         Version::V6 => (IPPROTO_ICMPV6, ICMPV6_ECHO_REQUEST, size_of::<Ipv6>()),
     };
     ip.outline.protocol == protocol
+        && !ip.is_fragment()
         && ip.outline.header_len == header_len as u32
         && ip.outline.payload_len() >= size_of::<Icmp>() as u32
         && frame
@@ -301,6 +342,9 @@ fn is_echo_request<F: Frame>(frame: &F, ip: &Ip) -> bool {
 /// a packet of that flow.
 #[inline(always)]
 pub fn related<F: Frame>(frame: &F, ip: &mut Ip) -> Option<[[u8; 2]; 2]> {
+    if ip.is_fragment() {
+        return None;
+    }
     let message = ip.payload();
     let kind = frame.at::<Icmp>(message)?.kind;
     let quoted = message + size_of::<Icmp>();
@@ -356,86 +400,100 @@ pub fn related<F: Frame>(frame: &F, ip: &mut Ip) -> Option<[[u8; 2]; 2]> {
 }
 
 #[inline(always)]
-fn ipv4<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
+fn ipv4<F: Frame>(frame: &F, start: usize, ip: &mut Ip) -> Result<(), Reason> {
     let header: &Ipv4 = frame.at(start).ok_or(Reason::Truncated)?;
-    let header_len = u32::from(header.version_ihl & 0x0f) * 4;
-    if header.version_ihl >> 4 != 4 || header_len < size_of::<Ipv4>() as u32 {
+    ip.outline.header_len = u32::from(header.version_ihl & 0x0f) * 4;
+    if header.version_ihl >> 4 != 4 || ip.outline.header_len < size_of::<Ipv4>() as u32 {
         return Err(Reason::Malformed);
     }
-    // More fragments, or an offset other than zero; "don't fragment" and the reserved bit aside.
     let [flags, offset] = header.flags_fragment_offset;
-    if flags & 0x3f != 0 || offset != 0 {
-        return Err(Reason::Fragment);
+    let fragment = position(
+        flags & IPV4_OFFSET != 0 || offset != 0,
+        flags & IPV4_MF != 0,
+    );
+    ip.outline.length = u16::from_be_bytes(header.total_length);
+    ip.outline.protocol = if fragment == LATER_FRAGMENT {
+        FRAGMENT
+    } else {
+        header.protocol
+    };
+    ip.ttl = header.time_to_live;
+    ip.traffic_class = header.type_of_service;
+    ip.fragmentation = flags & IPV4_DF | fragment;
+    ip.flow_protocol = header.protocol;
+    if fragment != 0 {
+        ip.identification = u16::from_be_bytes(header.identification).into();
     }
-    Ok(Ip {
-        start: start as u32,
-        outline: Outline {
-            header_len,
-            length: u16::from_be_bytes(header.total_length),
-            protocol: header.protocol,
-            version: Version::V4,
-        },
-        ttl: header.time_to_live,
-        traffic_class: header.type_of_service,
-        dont_fragment: flags & IPV4_DF,
-        flow_protocol: header.protocol,
-        source: Address::from_v4(header.source),
-        destination: Address::from_v4(header.destination),
-    })
+    ip.source = Address::from_v4(header.source);
+    ip.destination = Address::from_v4(header.destination);
+    Ok(())
 }
 
 #[inline(always)]
-fn ipv6<F: Frame>(frame: &F, start: usize) -> Result<Ip, Reason> {
+fn ipv6<F: Frame>(frame: &F, start: usize, ip: &mut Ip) -> Result<(), Reason> {
     let header: &Ipv6 = frame.at(start).ok_or(Reason::Truncated)?;
     let [version_class, class_label, _, _] = header.version_class_label;
     if version_class >> 4 != 6 {
         return Err(Reason::Malformed);
     }
-    let payload_length = u16::from_be_bytes(header.payload_length);
-    let (header_len, protocol) = extensions(frame, start, header.next_header)?;
-    let ip = Ip {
-        start: start as u32,
-        outline: Outline {
-            header_len,
-            // A payload length of zero would be a jumbogram (RFC 2675); it falls short of any
-            // header.
-            length: payload_length
-                .checked_add(size_of::<Ipv6>() as u16)
-                .ok_or(Reason::Malformed)?,
-            protocol,
-            version: Version::V6,
-        },
-        ttl: header.hop_limit,
-        traffic_class: (version_class << 4) | (class_label >> 4),
-        // Only its sender may (RFC 8200, 5).
-        dont_fragment: IPV4_DF,
-        flow_protocol: protocol,
-        source: Address::from_v6(header.source),
-        destination: Address::from_v6(header.destination),
-    };
+    // A payload length of zero would be a jumbogram (RFC 2675); it falls short of any header.
+    ip.outline.length = u16::from_be_bytes(header.payload_length)
+        .checked_add(size_of::<Ipv6>() as u16)
+        .ok_or(Reason::Malformed)?;
+    ip.ttl = header.hop_limit;
+    ip.traffic_class = (version_class << 4) | (class_label >> 4);
+    // Only its sender may (RFC 8200, 5).
+    ip.fragmentation = IPV4_DF;
+    ip.source = Address::from_v6(header.source);
+    ip.destination = Address::from_v6(header.destination);
+    extensions(frame, start, header.next_header, ip)?;
     // Mapped addresses do not belong on the wire (RFC 4942, 2.2); here they would pass for IPv4.
     if ip.source.is_v4() || ip.destination.is_v4() {
         return Err(Reason::Malformed);
     }
-    Ok(ip)
+    Ok(())
 }
 
-/// Follows the extension headers of the IPv6 packet at `start`: bytes of all headers, and the
-/// protocol above them.
+/// Follows the extension headers of the IPv6 packet at `start`, up to a later fragment's payload.
 #[inline(always)]
-fn extensions<F: Frame>(frame: &F, start: usize, next_header: u8) -> Result<(u32, u8), Reason> {
+fn extensions<F: Frame>(
+    frame: &F,
+    start: usize,
+    next_header: u8,
+    ip: &mut Ip,
+) -> Result<(), Reason> {
     let mut header_len = size_of::<Ipv6>() as u32;
     let mut protocol = next_header;
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(protocol) {
             break;
         }
+        let at = start + header_len as usize;
         if protocol == FRAGMENT {
-            return Err(Reason::Fragment);
+            let header: &Ipv6Fragment = frame.at(at).ok_or(Reason::Truncated)?;
+            protocol = header.next_header;
+            header_len += size_of::<Ipv6Fragment>() as u32;
+            // A fragment of a fragment is nothing that a host sends.
+            if ip.is_fragment() {
+                return Err(Reason::Fragment);
+            }
+            let [high, low] = header.offset_flags;
+            // One that is neither is a whole packet (RFC 6946).
+            let fragment = position(
+                high != 0 || low & IPV6_OFFSET != 0,
+                low & IPV6_MORE_FRAGMENTS != 0,
+            );
+            ip.fragmentation |= fragment;
+            ip.identification = u32::from_be_bytes(header.identification);
+            if fragment == LATER_FRAGMENT {
+                ip.outline.header_len = header_len;
+                ip.outline.protocol = FRAGMENT;
+                ip.flow_protocol = protocol;
+                return Ok(());
+            }
+            continue;
         }
-        let extension: &Ipv6Extension = frame
-            .at(start + header_len as usize)
-            .ok_or(Reason::Truncated)?;
+        let extension: &Ipv6Extension = frame.at(at).ok_or(Reason::Truncated)?;
         let units = u32::from(extension.length);
         header_len += if protocol == IPPROTO_AH {
             (units + 2) * 4
@@ -450,7 +508,22 @@ fn extensions<F: Frame>(frame: &F, start: usize, next_header: u8) -> Result<(u32
     if is_extension(protocol) {
         return Err(Reason::TooManyHeaders);
     }
-    Ok((header_len, protocol))
+    ip.outline.header_len = header_len;
+    ip.outline.protocol = protocol;
+    ip.flow_protocol = protocol;
+    Ok(())
+}
+
+/// Which part of a datagram a packet is: by whether it has an offset, and whether more follow.
+#[inline(always)]
+const fn position(has_offset: bool, more_follow: bool) -> u8 {
+    if has_offset {
+        LATER_FRAGMENT
+    } else if more_follow {
+        FIRST_FRAGMENT
+    } else {
+        0
+    }
 }
 
 #[inline(always)]

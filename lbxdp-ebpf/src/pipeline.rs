@@ -16,10 +16,11 @@ mod scratch;
 
 use crate::abi::{
     Address, FlowKey, Listener, Mapping, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT, Node,
-    Path, Port, Reverse, Seen, Sight, TunnelIndex, VnetId,
+    OriginIndex, Path, Port, Reverse, Seen, Sight, TunnelIndex, VnetId,
 };
 use crate::checksum::Sum;
 use crate::decap;
+use crate::fragment;
 use crate::frame::{Frame, NoRoom};
 use crate::icmp;
 use crate::mss;
@@ -38,7 +39,7 @@ pub use scratch::Scratch;
 /// The steps whose verification by the kernel must not be multiplied by the ways that lead to
 /// them: in the kernel they are global functions, which are verified once, for any arguments.
 pub trait Steps: Frame + Sized {
-    /// [`parse::network`], written to `ip`.
+    /// [`parse::network`].
     ///
     /// # Errors
     /// As there.
@@ -50,8 +51,7 @@ pub trait Steps: Frame + Sized {
         end: usize,
         ip: &mut Ip,
     ) -> Result<(), Reason> {
-        *ip = parse::network(self, start, version, end)?;
-        Ok(())
+        parse::network(self, start, version, end, ip)
     }
 
     /// [`parse::related`].
@@ -177,10 +177,14 @@ pub fn plan<'t, F: Steps, T: Tables>(
             Role::Request(listener) => {
                 plan::request(tables, &node, &subject, &listener, ingress, request, order)
             }
-            Role::Reply(reverse) => plan::reply(
-                frame, tables, &node, &subject, &reverse, false, ingress, order,
-            ),
+            Role::Reply(reverse) => {
+                subject.is_of(tables, reverse.origin);
+                plan::reply(
+                    frame, tables, &node, &subject, &reverse, false, ingress, order,
+                )
+            }
             Role::Translated(mapping) => {
+                subject.is_of(tables, mapping.origin);
                 subject.ip.destination = mapping.client;
                 subject.ports.destination = mapping.client_port;
                 let reverse = plan::reverse_of(&mapping);
@@ -209,6 +213,12 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
+    /// Keeps what later fragments need to know of the packet, if it is a first one: as it came.
+    #[inline(always)]
+    fn is_of<T: Tables>(&self, tables: &T, origin: OriginIndex) {
+        fragment::remember(tables, self.ip, self.vnet, self.ports, origin);
+    }
+
     /// The flow that the packet belongs to.
     #[inline(always)]
     fn flow(&self) -> FlowKey {
@@ -250,7 +260,9 @@ fn subject<'a, F: Steps, T: Tables>(
     ports: &'a mut Ports,
 ) -> Result<Subject<'a>, Reason> {
     let mut otherwise = Reason::NoListener;
-    if let Some(tunnelled) = decap::recognise(frame, tables, ip) {
+    if !ip.is_fragment()
+        && let Some(tunnelled) = decap::recognise(frame, tables, ip)
+    {
         if let Some(peer) = tables.peer(&tunnelled.key) {
             let (start, version) = tunnelled.inner.packet(frame).ok_or(Reason::TunnelOther)?;
             frame.network(start, version, ip.end(), ip)?;
@@ -264,7 +276,7 @@ fn subject<'a, F: Steps, T: Tables>(
             if is_own && node.flags & NODE_SNAT == 0 {
                 return Err(otherwise);
             }
-            match transport(frame, ip, ports) {
+            match transport(frame, tables, ip, peer.vnet, ports) {
                 Err(Reason::OtherProtocol) if is_own => Err(otherwise),
                 done => done,
             }?;
@@ -278,7 +290,7 @@ fn subject<'a, F: Steps, T: Tables>(
         }
         otherwise = Reason::UnknownPeer;
     }
-    match transport(frame, ip, ports) {
+    match transport(frame, tables, ip, VnetId::LOCAL, ports) {
         Err(Reason::OtherProtocol) if otherwise == Reason::UnknownPeer => Err(otherwise),
         done => done,
     }?;
@@ -291,13 +303,28 @@ fn subject<'a, F: Steps, T: Tables>(
     })
 }
 
-/// Reads the ports of a packet, or of the flow that an ICMP error is about.
+/// Reads the ports of a packet, of the datagram that it is a fragment of, or of the flow that an ICMP
+/// error is about.
 #[inline(always)]
-fn transport<F: Steps>(frame: &F, ip: &mut Ip, to: &mut Ports) -> Result<(), Reason> {
+fn transport<F: Steps, T: Tables>(
+    frame: &F,
+    tables: &T,
+    ip: &mut Ip,
+    vnet: VnetId,
+    to: &mut Ports,
+) -> Result<(), Reason> {
+    if ip.is_later_fragment() {
+        fragment::recall(tables, ip, vnet, to);
+        return Ok(());
+    }
     let done = parse::transport(frame, ip, to);
-    if done != Err(Reason::OtherProtocol)
-        || !matches!(ip.outline.protocol, IPPROTO_ICMP | IPPROTO_ICMPV6)
-    {
+    if done != Err(Reason::OtherProtocol) {
+        return done;
+    }
+    if ip.is_fragment() {
+        return Err(Reason::Fragment);
+    }
+    if !matches!(ip.outline.protocol, IPPROTO_ICMP | IPPROTO_ICMPV6) {
         return done;
     }
     let [source, destination] = frame.related(ip).ok_or(Reason::OtherProtocol)?;
@@ -347,18 +374,18 @@ fn role<'t, T: Tables>(
         if subject.otherwise == Reason::TunnelOwn {
             return Err(subject.otherwise);
         }
-        if let Some(reverse) = tables.reverse(&from()) {
+        if let Some(reverse) = steer::reverse(tables, node, from()) {
             return Ok(Role::Reply(reverse));
         }
-        if let Some(listener) = tables.listener(&to()) {
+        if let Some(listener) = steer::listener(tables, node, to()) {
             return Ok(Role::Request(listener));
         }
     } else {
-        if let Some(listener) = tables.listener(&to()) {
+        if let Some(listener) = steer::listener(tables, node, to()) {
             return Ok(Role::Request(listener));
         }
         if node.flags & NODE_LOCAL_REPLIES != 0
-            && let Some(reverse) = tables.reverse(&from())
+            && let Some(reverse) = steer::reverse(tables, node, from())
         {
             return Ok(Role::Reply(reverse));
         }
@@ -370,6 +397,9 @@ fn role<'t, T: Tables>(
     }
     if ports.related {
         return Err(Reason::OtherProtocol);
+    }
+    if ip.is_later_fragment() {
+        return Err(fragment::stray(tables, ip, *vnet));
     }
     Err(subject.otherwise)
 }

@@ -2,10 +2,50 @@
 
 #![forbid(unsafe_code)]
 
-use crate::abi::{Listener, Origin, OriginIndex, Service};
+use crate::abi::{Listener, NODE_RANGES, Node, Origin, OriginIndex, Reverse, Service, Side};
 use crate::hash;
 use crate::tables::Tables;
 use crate::verdict::Reason;
+
+/// The listener at a transport address: the one of this very port, else that of the range which the
+/// port is in.
+#[inline(always)]
+pub fn listener<'t, T: Tables>(
+    tables: &'t T,
+    node: &Node,
+    mut at: Service,
+) -> Option<T::Ref<'t, Listener>> {
+    if let Some(listener) = tables.listener(&at) {
+        return Some(listener);
+    }
+    find_range(tables, node, &mut at, Side::Listener)?;
+    tables.listener(&at)
+}
+
+/// The way back from an origin's transport address: by this very port, else by a range.
+#[inline(always)]
+pub fn reverse<'t, T: Tables>(
+    tables: &'t T,
+    node: &Node,
+    mut from: Service,
+) -> Option<T::Ref<'t, Reverse>> {
+    if let Some(reverse) = tables.reverse(&from) {
+        return Some(reverse);
+    }
+    find_range(tables, node, &mut from, Side::Origin)?;
+    tables.reverse(&from)
+}
+
+/// Makes the key of a single port that of the range which it is in.
+#[inline(always)]
+fn find_range<T: Tables>(tables: &T, node: &Node, key: &mut Service, side: Side) -> Option<()> {
+    if node.flags & NODE_RANGES == 0 {
+        return None;
+    }
+    key.port = tables.range(key, side)?;
+    key.range = 1;
+    Some(())
+}
 
 /// The owner of the row that a flow hashes to.
 ///
@@ -47,7 +87,7 @@ pub const fn service(
         address,
         port,
         protocol,
-        reserved: 0,
+        range: 0,
         vnet,
     }
 }

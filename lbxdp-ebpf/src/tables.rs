@@ -3,9 +3,11 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    Address, Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex,
+    Address, Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path,
+    Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, TunnelIndex,
+    VnetId,
 };
+use crate::fragment;
 use crate::parse::Ip;
 use crate::snat::{self, Request};
 use crate::verdict::Reason;
@@ -32,6 +34,18 @@ pub trait Tables {
     fn origin(&self, index: OriginIndex) -> Option<Self::Ref<'_, Origin>>;
     /// The listener that an origin's transport address answers for.
     fn reverse(&self, key: &Service) -> Option<Self::Ref<'_, Reverse>>;
+    /// The port under which the range that this one is in is entered, on one side: that of the
+    /// narrowest.
+    fn range(&self, key: &Service, side: Side) -> Option<Port>;
+    /// What the first fragment of a datagram has shown, by a later one; `None` if that was too long
+    /// ago.
+    fn fragment(&self, packet: &Ip, vnet: VnetId) -> Option<Fragment>;
+    /// Keeps what the first fragment of a datagram shows.
+    fn remember(&self, packet: &Ip, vnet: VnetId, first: Fragment);
+    /// Whether the packet is for a VIP, whatever its protocol and ports.
+    fn is_for_vip(&self, packet: &Ip, vnet: VnetId) -> bool {
+        self.listener(&fragment::vip(packet, vnet)).is_some()
+    }
     /// Whether some tunnel receives at this UDP port.
     fn is_tunnel_port(&self, port: Port) -> bool;
     /// The tunnel that a packet with these outer headers comes from.

@@ -121,7 +121,7 @@ reasons! {
     Truncated        Pass "truncated"          "The packet ends before its headers do.";
     Malformed        Pass "malformed"          "A header of the packet contradicts itself.";
     TooManyHeaders   Pass "too_many_headers"   "The chain of IPv6 extension headers is longer than is followed.";
-    Fragment         Pass "fragment"           "The packet is a fragment, which has no ports of its own.";
+    Fragment         Pass "fragment"           "The packet is a fragment of nothing that is balanced here.";
     OtherProtocol    Pass "other_protocol"     "The packet is neither TCP nor UDP nor a tunnel packet.";
     NoListener       Pass "no_listener"        "Nothing is configured at the packet's destination.";
     UnknownPeer      Pass "unknown_peer"       "The tunnel packet comes from no configured peer.";
@@ -135,6 +135,7 @@ reasons! {
     NoOrigin         Drop "no_origin"          "No origin is able to serve this listener.";
     OriginMissing    Drop "origin_missing"     "The row names an origin that does not exist.";
     FamilyMismatch   Drop "family_mismatch"    "The origin's address is of the other IP version.";
+    FragmentEarly    Drop "fragment_early"     "The packet is a fragment for a VIP, and no first fragment of its datagram, which has the ports, has come of late.";
     TtlExpired       Drop "ttl_expired"        "The packet's TTL or hop limit is used up.";
     TooBig           Drop "too_big"            "The packet is larger than its path allows, and its sender cannot be told.";
     TooBigLimited    Drop "too_big_limited"    "The packet is larger than the path to the origin allows; too many senders have been told so of late to tell this one.";

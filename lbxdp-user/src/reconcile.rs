@@ -1,6 +1,7 @@
 //! From configuration, health and next hops to the content of the maps: pure.
 
 mod entities;
+mod listeners;
 mod paths;
 mod tables;
 
@@ -12,11 +13,10 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
-    self, Address, EntityKind, LISTENER_SNAT, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT,
-    NODE_SNAT, Peer, PeerKey, Port, RouteKey, Service, SnatRange, VnetId,
+    self, Address, EntityKind, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT, Peer,
+    PeerKey, Port, RouteKey, SnatRange, VnetId,
 };
 use lbxdp_ebpf::hash::expand_key;
-use lbxdp_ebpf::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
 use crate::config::model::{Config, Forwarding, LoadBalancer, Origin, Pool, TunnelKind};
 use crate::dataplane::Desired;
@@ -35,11 +35,10 @@ pub fn tunnel_name(vnet: &str, tunnel: &str) -> String {
     format!("{vnet}/{tunnel}")
 }
 
-/// The name of a listener everywhere: `load balancer/protocol:address:port`.
+/// The name of a listener everywhere: `load balancer/protocol:address:ports`.
 #[must_use]
 pub fn listener_name(balancer: &str, listener: &crate::config::model::Listener) -> String {
-    let address = std::net::SocketAddr::new(listener.address, listener.port);
-    format!("{balancer}/{}:{address}", listener.protocol.name())
+    format!("{balancer}/{}:{listener}", listener.protocol.name())
 }
 
 /// The number of a VNet by name; `None` stands for `local`.
@@ -170,7 +169,7 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
             );
         }
     }
-    add_listeners(config, slots, &mut desired);
+    listeners::add(config, slots, &mut desired);
     desired
 }
 
@@ -256,112 +255,6 @@ fn add_tunnels(config: &Config, slots: &Slots, hops: &Hops, desired: &mut Desire
                     u32::from(slot),
                 );
             }
-        }
-    }
-}
-
-fn add_listeners(config: &Config, slots: &Slots, desired: &mut Desired) {
-    let names = table_names(config);
-    for (balancer_name, balancer) in enabled_balancers(config) {
-        let Some(table) = names
-            .get(balancer_name)
-            .and_then(|name| slots.get(EntityKind::Table, &name.0))
-        else {
-            continue;
-        };
-        let vnet = vnet_id(config, balancer.virtual_network.as_deref());
-        let hides_clients = pools_of(balancer)
-            .filter_map(|pool| config.pools.get(pool))
-            .any(|pool| pool.forwarding == Forwarding::NatSnat);
-        let flags = if hides_clients { LISTENER_SNAT } else { 0 };
-        for listener in &balancer.listeners {
-            let name = listener_name(balancer_name, listener);
-            let Some(counter) = slots.get(EntityKind::Listener, &name) else {
-                continue;
-            };
-            let service = Service {
-                address: Address::from(listener.address),
-                port: Port::new(listener.port),
-                protocol: listener.protocol.number(),
-                reserved: 0,
-                vnet,
-            };
-            let entry = abi::Listener {
-                table,
-                counter,
-                flags,
-            };
-            desired.listeners.insert(service, entry);
-            // What says that the address is a VIP, at which echo requests are answered.
-            desired
-                .listeners
-                .entry(echo_service(service))
-                .or_insert(entry);
-            add_reverse(config, slots, balancer, service, counter, desired);
-        }
-    }
-}
-
-/// The entry of a listener's address for echo requests.
-fn echo_service(listener: Service) -> Service {
-    Service {
-        port: Port::new(0),
-        protocol: if listener.address.is_v4() {
-            IPPROTO_ICMP
-        } else {
-            IPPROTO_ICMPV6
-        },
-        ..listener
-    }
-}
-
-/// The ways back from all NAT origins that a listener may send to.
-fn add_reverse(
-    config: &Config,
-    slots: &Slots,
-    balancer: &LoadBalancer,
-    service: Service,
-    counter: u32,
-    desired: &mut Desired,
-) {
-    for pool_name in pools_of(balancer) {
-        let Some(pool) = config
-            .pools
-            .get(pool_name)
-            .filter(|pool| pool.forwarding == Forwarding::NatPreserve)
-        else {
-            continue;
-        };
-        for (origin_key, origin) in pool.origins.iter().filter(|(_, origin)| origin.enabled) {
-            let Some(slot) = slots
-                .get(EntityKind::Origin, &origin_name(pool_name, origin_key))
-                .and_then(|slot| abi::OriginIndex::try_from(slot).ok())
-            else {
-                continue;
-            };
-            let port = if origin.port == 0 {
-                service.port
-            } else {
-                Port::new(origin.port)
-            };
-            desired
-                .reverse
-                .entry(Service {
-                    address: Address::from(origin.address),
-                    port,
-                    protocol: service.protocol,
-                    reserved: 0,
-                    vnet: vnet_id(config, origin.virtual_network.as_deref()),
-                })
-                // An origin that stands in two pools of one listener has one way back; the
-                // validation has excluded that it stands under two listeners.
-                .or_insert(abi::Reverse {
-                    address: service.address,
-                    port: service.port,
-                    origin: slot,
-                    vnet: service.vnet,
-                    counter,
-                });
         }
     }
 }

@@ -6,6 +6,7 @@ mod drain;
 mod dsr;
 mod failover;
 mod foreign;
+mod fragments;
 mod ipv6;
 mod isolation;
 mod lab;

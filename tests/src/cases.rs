@@ -6,11 +6,13 @@
 mod dsr;
 mod echo;
 mod forwarding;
+mod fragments;
 mod headers;
 mod listeners;
 mod mss;
 mod nat;
 mod outside;
+mod ranges;
 mod related;
 mod replies;
 mod snat;
@@ -37,6 +39,8 @@ pub struct Case {
     pub sentence: String,
     /// The maps and the node's routes.
     pub world: World,
+    /// Packets that came in before, by the same interface.
+    pub earlier: Vec<Packet>,
     /// The interface that the packet comes in by.
     pub ingress: u32,
     /// Room in front of the frame, where it is not what XDP guarantees.
@@ -73,9 +77,11 @@ pub fn all() -> Vec<Case> {
         outside::cases(),
         headers::cases(),
         listeners::cases(),
+        ranges::cases(),
         nat::cases(),
         mss::cases(),
         forwarding::cases(),
+        fragments::cases(),
         tunnelled::cases(),
         dsr::cases(),
         echo::cases(),
@@ -95,6 +101,7 @@ pub fn all() -> Vec<Case> {
 struct Given {
     sentence: String,
     world: World,
+    earlier: Vec<Packet>,
     ingress: u32,
     headroom: Option<usize>,
     packet: Packet,
@@ -105,6 +112,7 @@ fn given(sentence: impl Into<String>, world: World, packet: Packet) -> Given {
     Given {
         sentence: sentence.into(),
         world,
+        earlier: Vec::new(),
         ingress: world::ETH0,
         headroom: None,
         packet,
@@ -114,6 +122,12 @@ fn given(sentence: impl Into<String>, world: World, packet: Packet) -> Given {
 impl Given {
     fn ingress(mut self, ingress: u32) -> Self {
         self.ingress = ingress;
+        self
+    }
+
+    /// Another packet came in before, and after those that are named already.
+    fn after(mut self, packet: Packet) -> Self {
+        self.earlier.push(packet);
         self
     }
 
@@ -171,6 +185,7 @@ impl Given {
             theme: "",
             sentence: self.sentence,
             world: self.world,
+            earlier: self.earlier,
             ingress: self.ingress,
             headroom: self.headroom,
             packet: self.packet,

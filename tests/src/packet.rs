@@ -21,6 +21,7 @@
 mod emit;
 pub mod judge;
 mod layer;
+mod pieces;
 pub mod tshark;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -335,7 +336,7 @@ impl Packet {
     /// Adds an IPv6 fragment header; the offset is in units of eight bytes.
     #[must_use]
     pub fn fragment_header(self, offset: u16, more: bool) -> Self {
-        self.add_extension(Extension::fragment(offset, more))
+        self.add_extension(Extension::fragment(offset, more, 1))
     }
 
     /// Adds TCP: an ACK, without options.

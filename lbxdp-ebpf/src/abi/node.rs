@@ -6,7 +6,8 @@ use super::abi_type;
 pub struct Node {
     /// The expanded secret key of the flow hash; see [`hash`](crate::hash).
     pub hash_key: [u64; 12],
-    /// Bits: [`NODE_LOCAL_REPLIES`], [`NODE_ECHO`], [`NODE_SNAT`], [`NODE_LOCAL_SNAT`].
+    /// Bits: [`NODE_LOCAL_REPLIES`], [`NODE_ECHO`], [`NODE_SNAT`], [`NODE_LOCAL_SNAT`],
+    /// [`NODE_RANGES`].
     pub flags: u64,
 }
 
@@ -24,6 +25,9 @@ pub const NODE_SNAT: u64 = 1 << 2;
 /// Clients' addresses are hidden from origins of the VNet `local`: look answers outside of tunnels
 /// up among the mappings.
 pub const NODE_LOCAL_SNAT: u64 = 1 << 3;
+
+/// Some listener has a range of ports: what is at no single port is looked for in `RANGES`.
+pub const NODE_RANGES: u64 = 1 << 4;
 
 /// 64 of the 65,536 UDP ports (map `TUNNEL_PORTS`, 1,024 entries): bit `port % 64` of entry
 /// `port / 64` says that some tunnel receives there.

@@ -1,20 +1,26 @@
-use super::steps::{Hop, lbxdp_allocate, lbxdp_route};
+use super::steps::{
+    Hop, NO_RANGE, lbxdp_allocate, lbxdp_is_for_vip, lbxdp_range, lbxdp_recall, lbxdp_remember,
+    lbxdp_route,
+};
 use aya_ebpf::bindings::{
     BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
     BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST,
     xdp_md,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Entity, EntityKey, FlowKey, Heartbeat, Listener, Mapping, Node, Origin,
-    OriginIndex, Path, Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service, Session,
-    Sight, Table, Traffic, TunnelIndex, capacity,
+    Allowance, Count, Datagram, Entity, EntityKey, FlowKey, Fragment, FragmentKey, Heartbeat,
+    Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, PortSet, RangeKey,
+    Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Traffic, TunnelIndex, VnetId,
+    capacity,
 };
+use lbxdp_ebpf::fragment;
+use lbxdp_ebpf::parse::Ip;
 use lbxdp_ebpf::pipeline::Scratch;
 use lbxdp_ebpf::snat::Request;
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
@@ -45,6 +51,11 @@ static PEERS: HashMap<PeerKey, Peer, TUNNEL_SLOTS> = HashMap::new();
 static TUNNELS: Array<Path, TUNNEL_SLOTS> = Array::new();
 #[btf_map]
 static ROUTES: LpmTrie<RouteKey, u32, { capacity::ROUTES as usize }> = LpmTrie::new();
+#[btf_map]
+static RANGES: LpmTrie<RangeKey, u32, { capacity::RANGES as usize }> = LpmTrie::new();
+#[btf_map]
+static FRAGMENTS: LruHashMap<FragmentKey, Datagram, { capacity::FRAGMENTS as usize }> =
+    LruHashMap::new();
 #[btf_map]
 static TUNNEL_PORTS: Array<PortSet, 1024> = Array::new();
 #[btf_map]
@@ -124,6 +135,30 @@ impl Tables for Maps {
     fn reverse(&self, key: &Service) -> Option<&Reverse> {
         // SAFETY: as in `listener`.
         unsafe { REVERSE.get(key) }
+    }
+
+    #[inline(always)]
+    fn range(&self, key: &Service, side: Side) -> Option<Port> {
+        let found = lbxdp_range(key, (side as u8).into());
+        (found != NO_RANGE).then(|| Port::new(found as u16))
+    }
+
+    #[inline(always)]
+    fn fragment(&self, packet: &Ip, vnet: VnetId) -> Option<Fragment> {
+        match lbxdp_recall(packet, vnet.0) {
+            0 => None,
+            number => Some(Fragment::from_number(number)),
+        }
+    }
+
+    #[inline(always)]
+    fn remember(&self, packet: &Ip, vnet: VnetId, first: Fragment) {
+        lbxdp_remember(packet, vnet.0, first.to_number());
+    }
+
+    #[inline(always)]
+    fn is_for_vip(&self, packet: &Ip, vnet: VnetId) -> bool {
+        lbxdp_is_for_vip(packet, vnet.0) != 0
     }
 
     #[inline(always)]
@@ -221,8 +256,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn now_ns(&self) -> u64 {
-        // SAFETY: the helper takes nothing and returns a number.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        now_ns()
     }
 
     #[inline(always)]
@@ -265,6 +299,43 @@ fn refused(error: i32) -> Refused {
     } else {
         Refused::Full
     }
+}
+
+/// The port under which the range of ports that holds this one is entered.
+#[inline(always)]
+pub(super) fn range(key: &Service, side: Side) -> Option<u32> {
+    RANGES
+        .get(&Key::new(RangeKey::BITS, RangeKey::new(key, side)))
+        .copied()
+}
+
+/// What the first fragment of a later one's datagram has shown.
+#[inline(always)]
+pub(super) fn recall(packet: &Ip, vnet: VnetId) -> Option<Fragment> {
+    // SAFETY: an entry that is replaced or evicted meanwhile is used again with bytes of the same
+    // type; two fragments of one datagram at the same time say the same.
+    let datagram = unsafe { FRAGMENTS.get(fragment::key(packet, vnet)) }?;
+    datagram.at(now_ns())
+}
+
+/// `Tables::is_for_vip`.
+#[inline(always)]
+pub(super) fn is_for_vip(packet: &Ip, vnet: VnetId) -> bool {
+    LISTENERS.get_ptr(fragment::vip(packet, vnet)).is_some()
+}
+
+/// Keeps what a first fragment shows. A map that is full forgets whoever was not asked for longest.
+#[inline(always)]
+pub(super) fn remember(packet: &Ip, vnet: VnetId, first: Fragment) {
+    let datagram = Datagram::new(first, now_ns());
+    // An entry that cannot be made costs the later fragments, which are counted.
+    let _ = FRAGMENTS.insert(fragment::key(packet, vnet), datagram, 0);
+}
+
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: the helper takes nothing and returns a number.
+    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 /// Adds a packet of `bytes` bytes to all counters that its verdict names.

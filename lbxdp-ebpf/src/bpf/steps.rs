@@ -4,11 +4,11 @@
 //! bytes of which are initialised; they return a number.
 
 use super::ctx::Packet;
-use super::maps::Maps;
+use super::maps::{self, Maps};
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup, xdp_md};
 use aya_ebpf::helpers::bpf_csum_diff;
 use core::hint::black_box;
-use lbxdp_ebpf::abi::{Address, Path, Port};
+use lbxdp_ebpf::abi::{Address, Fragment, Path, Port, Service, Side, VnetId};
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
 use lbxdp_ebpf::icmp;
@@ -18,6 +18,7 @@ use lbxdp_ebpf::parse::{self, Ip, Outline, Version};
 use lbxdp_ebpf::pipeline::{self, Order, Steps};
 use lbxdp_ebpf::snat::{self, Request};
 use lbxdp_ebpf::verdict::Reason;
+use lbxdp_ebpf::wire::FRAGMENT;
 
 impl Steps for Packet {
     #[inline(always)]
@@ -140,11 +141,8 @@ extern "C" fn lbxdp_network(
     let Some(to) = (unsafe { ip.as_mut() }) else {
         return 1 + Reason::Malformed.index();
     };
-    match parse::network(&Packet::new(ctx), start as usize, version, end as usize) {
-        Ok(ip) => {
-            *to = ip;
-            0
-        }
+    match parse::network(&Packet::new(ctx), start as usize, version, end as usize, to) {
+        Ok(()) => 0,
         Err(reason) => 1 + reason.index(),
     }
 }
@@ -309,7 +307,12 @@ pub(super) extern "C" fn lbxdp_route(
     // no byte that is not initialised.
     let mut params: bpf_fib_lookup = unsafe { core::mem::zeroed() };
     let [a, b, c, d] = ports.to_ne_bytes();
-    params.l4_protocol = outline.protocol;
+    // All fragments of a datagram take one way.
+    params.l4_protocol = if outline.protocol == FRAGMENT {
+        packet.flow_protocol
+    } else {
+        outline.protocol
+    };
     params.sport = u16::from_ne_bytes([a, b]);
     params.dport = u16::from_ne_bytes([c, d]);
     params.__bindgen_anon_1.tot_len = outline.length;
@@ -347,6 +350,55 @@ pub(super) extern "C" fn lbxdp_route(
         destination_mac: params.dmac,
     };
     u32::try_from(code).unwrap_or(BPF_FIB_LKUP_RET_UNREACHABLE)
+}
+
+/// What [`lbxdp_range`] returns for a port that is in no range.
+pub(super) const NO_RANGE: u32 = u32::MAX;
+
+/// `Tables::range`, of the side with this number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_range(key: *const Service, side: u32) -> u32 {
+    // SAFETY: the one caller gives it a valid key.
+    let Some(key) = (unsafe { key.as_ref() }) else {
+        return NO_RANGE;
+    };
+    Side::from_u8(side as u8)
+        .and_then(|side| maps::range(key, side))
+        .unwrap_or(NO_RANGE)
+}
+
+/// `Tables::fragment`, as a number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_recall(packet: *const Ip, vnet: u32) -> u64 {
+    // SAFETY: the one caller gives it a valid packet.
+    let Some(packet) = (unsafe { packet.as_ref() }) else {
+        return 0;
+    };
+    maps::recall(packet, VnetId(vnet)).map_or(0, Fragment::to_number)
+}
+
+/// `Tables::is_for_vip`, as a number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_is_for_vip(packet: *const Ip, vnet: u32) -> u32 {
+    // SAFETY: the one caller gives it a valid packet.
+    let packet = unsafe { packet.as_ref() };
+    packet
+        .is_some_and(|packet| maps::is_for_vip(packet, VnetId(vnet)))
+        .into()
+}
+
+/// `Tables::remember`, of a number; returns 0, since a global function must return something.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_remember(packet: *const Ip, vnet: u32, first: u64) -> u32 {
+    // SAFETY: the one caller gives it a valid packet.
+    if let Some(packet) = unsafe { packet.as_ref() } {
+        maps::remember(packet, VnetId(vnet), Fragment::from_number(first));
+    }
+    0
 }
 
 /// [`mss::clamp`]; returns 0, since a global function must return something.

@@ -1,11 +1,15 @@
+use core::cell::RefCell;
 use core::ops::Deref;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Flows;
 use crate::abi::{
-    Address, Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex, VnetId,
+    Address, Allowance, Datagram, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
+    OriginIndex, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session,
+    Side, Sight, Table, TunnelIndex, VnetId,
 };
+use crate::fragment;
+use crate::parse::Ip;
 use crate::tables::{Refused, Route, RouteQuery, Tables};
 
 /// The content of all maps, in ordinary collections.
@@ -23,6 +27,10 @@ pub struct MemTables {
     pub origins: BTreeMap<OriginIndex, Origin>,
     /// Map `REVERSE`.
     pub reverse: BTreeMap<Service, Reverse>,
+    /// Map `RANGES`: key and bits of the port that count to the port of the entry.
+    pub ranges: BTreeMap<(RangeKey, u8), Port>,
+    /// Map `FRAGMENTS`, which packets write to.
+    pub fragments: RefCell<BTreeMap<FragmentKey, Datagram>>,
     /// Map `TUNNEL_PORTS`.
     pub tunnel_ports: BTreeSet<u16>,
     /// Map `PEERS`.
@@ -95,6 +103,28 @@ impl Tables for MemTables {
 
     fn reverse(&self, key: &Service) -> Option<Found<Reverse>> {
         found(&self.reverse, key)
+    }
+
+    fn range(&self, key: &Service, side: Side) -> Option<Port> {
+        let key = RangeKey::new(key, side);
+        (0..=16).rev().find_map(|bits| {
+            let free = 16 - u32::from(bits);
+            let port = u32::from(key.port.get()) >> free << free;
+            let port = Port::new(port as u16);
+            self.ranges.get(&(RangeKey { port, ..key }, bits)).copied()
+        })
+    }
+
+    fn fragment(&self, packet: &Ip, vnet: VnetId) -> Option<Fragment> {
+        let key = fragment::key(packet, vnet);
+        self.fragments.borrow().get(&key)?.at(self.now_ns())
+    }
+
+    fn remember(&self, packet: &Ip, vnet: VnetId, first: Fragment) {
+        let datagram = Datagram::new(first, self.now_ns());
+        self.fragments
+            .borrow_mut()
+            .insert(fragment::key(packet, vnet), datagram);
     }
 
     fn is_tunnel_port(&self, port: Port) -> bool {

@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Action, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
+use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, Tag};
 
 /// Whether the packet is an echo request to a VIP.
 #[inline(always)]
@@ -43,7 +43,7 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
 ) -> Result<Plan<'t, T>, Reason> {
     let ip = &*subject.ip;
     let is_error = to.task == Task::TooBig;
-    if is_error && ip.dont_fragment == 0 {
+    if is_error && ip.fragmentation & IPV4_DF == 0 {
         return Err(Reason::TooBigFragmentable);
     }
     let refusal = if is_error {

@@ -1,10 +1,12 @@
 use super::Subject;
 use super::depart::{Link, Order, Task};
 use crate::abi::{
-    Address, FlowKey, LISTENER_SNAT, Listener, Mapping, Mode, Node, ORIGIN_DOWN, Origin,
-    OriginIndex, PATH_RESOLVED, Path, Port, Reverse, RouteKey, Seen, Session, TunnelIndex, VnetId,
+    Address, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping,
+    Mode, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED, Path, Port, Reverse, RouteKey,
+    Seen, Session, TunnelIndex, VnetId,
 };
 use crate::encap;
+use crate::fragment;
 use crate::frame::Frame;
 use crate::hash;
 use crate::mss;
@@ -58,15 +60,25 @@ pub(super) fn request<'t, T: Tables>(
     to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
     let ip = &*subject.ip;
-    let hash = hash::flow_hash(&node.hash_key, &request.flow);
+    let hash = if listener.has(LISTENER_SOURCE_HASH) {
+        hash::source_hash(&node.hash_key, &ip.source, subject.vnet)
+    } else {
+        hash::flow_hash(&node.hash_key, &request.flow)
+    };
     let mut session = None;
-    if listener.flags & LISTENER_SNAT != 0 {
+    if listener.has(LISTENER_SNAT) {
         session = tables.session(&request.flow, subject.sight(tables));
     }
     let (index, origin) = match stays(tables, session.as_deref()) {
         Some(stays) => stays,
-        None => steer::owner(tables, listener, hash)?,
+        None => match fragment::bound(subject.ports) {
+            Some(index) => (index, tables.origin(index).ok_or(Reason::OriginMissing)?),
+            None => steer::owner(tables, listener, hash)?,
+        },
     };
+    if !listener.has(LISTENER_PORTLESS) {
+        subject.is_of(tables, index);
+    }
     let mode = origin.mode().ok_or(Reason::OriginMissing)?;
     let in_tunnel = encap::is_tunnel(&origin.path);
     let end = mode.is_nat().then_some(End::Destination);
@@ -341,7 +353,11 @@ fn link_to_client<F: Frame, T: Tables>(
     let route = tables.route(&RouteQuery {
         packet: subject.ip,
         source: &reverse.address,
-        source_port: reverse.port,
+        source_port: if reverse.port.get() == 0 {
+            subject.ports.source
+        } else {
+            reverse.port
+        },
         destination_port: subject.ports.destination,
         ingress,
     });

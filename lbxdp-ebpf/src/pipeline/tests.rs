@@ -91,7 +91,7 @@ fn service(address: IpAddr, port: u16, protocol: u8, vnet: VnetId) -> Service {
         address: address.into(),
         port: Port::new(port),
         protocol,
-        reserved: 0,
+        range: 0,
         vnet,
     }
 }

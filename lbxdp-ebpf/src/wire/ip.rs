@@ -29,6 +29,16 @@ pub const MH: u8 = 135;
 /// "Don't fragment", in the first byte of [`Ipv4::flags_fragment_offset`].
 pub const IPV4_DF: u8 = 0x40;
 
+/// "More fragments", likewise.
+pub const IPV4_MF: u8 = 0x20;
+/// The upper bits of the fragment offset, likewise.
+pub const IPV4_OFFSET: u8 = 0x1f;
+
+/// "More fragments", in the second byte of [`Ipv6Fragment::offset_flags`].
+pub const IPV6_MORE_FRAGMENTS: u8 = 0x01;
+/// The lower bits of the fragment offset, likewise.
+pub const IPV6_OFFSET: u8 = 0xf8;
+
 /// The IPv4 header without options (RFC 791, 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
@@ -84,8 +94,23 @@ pub struct Ipv6Extension {
     pub length: u8,
 }
 
+/// The fragment header (RFC 8200, 4.5).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Ipv6Fragment {
+    /// What follows in the first fragment.
+    pub next_header: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Fragment offset in units of 8 bytes (13 bits), reserved bits, "more fragments".
+    pub offset_flags: [u8; 2],
+    /// Identification of the datagram.
+    pub identification: [u8; 4],
+}
+
 wire_type! {
     Ipv4: 20;
     Ipv6: 40;
     Ipv6Extension: 2;
+    Ipv6Fragment: 8;
 }

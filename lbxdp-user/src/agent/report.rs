@@ -129,7 +129,7 @@ impl Report<'_> {
                 let traffic = slot.and_then(|slot| self.counters.listeners.get(&slot));
                 api::Listener {
                     address: listener.address,
-                    port: listener.port,
+                    ports: listener.ports.to_string(),
                     protocol: listener.protocol.name().to_owned(),
                     traffic: traffic_of(traffic),
                 }

@@ -80,8 +80,8 @@ pub struct LoadBalancer {
 pub struct Listener {
     /// The VIP.
     pub address: IpAddr,
-    /// The port.
-    pub port: u16,
+    /// The port, `8000-8099`, or `any`.
+    pub ports: String,
     /// `tcp` or `udp`.
     pub protocol: String,
     /// What it has carried.

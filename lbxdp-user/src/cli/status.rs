@@ -1,6 +1,7 @@
 //! `lbxdp status`
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -111,11 +112,14 @@ fn print_load_balancers(status: &Status, out: &mut dyn Write) -> anyhow::Result<
     ]);
     for balancer in &status.load_balancers {
         for listener in &balancer.listeners {
-            let address = std::net::SocketAddr::new(listener.address, listener.port);
+            let address = match listener.address {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            };
             let traffic = &listener.traffic;
             listeners.add_row([
                 balancer.name.clone(),
-                format!("{address}/{}", listener.protocol),
+                format!("{address}:{}/{}", listener.ports, listener.protocol),
                 balancer.serving.clone(),
                 amount(traffic.packets),
                 amount(traffic.bytes),

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::{Protocol, XdpMode};
+use super::model::{Hash, Protocol, XdpMode};
 use super::report::Report;
 use section::section;
 
@@ -29,7 +29,7 @@ pub(super) use choice::{
 pub(super) use codes::Codes;
 pub(super) use read::Field;
 pub use reference::reference;
-pub(super) use value::{HeaderValues, Mac, Secret};
+pub(super) use value::{HeaderValues, Mac, PortRange, Secret};
 
 section! {
     /// A configuration file is TOML with these tables. Any other key is an error.
@@ -270,14 +270,18 @@ section! {
 }
 
 section! {
-    /// A transport address that is offered.
+    /// A transport address that is offered, or several ports of an address.
     Listener ("load_balancer.listeners", path) {
         /// The VIP. Required.
         address: IpAddr,
-        /// The port, 1 to 65535. Required.
+        /// The port, 1 to 65535. This or `ports` is required.
         port: u16,
+        /// Several ports: the first and the last, as in `"8000-8099"`, or `"any"`. A listener of a single port goes before one of a range, and that before one of any port. Origins of `nat` pools must keep the port (`port = 0`).
+        ports: PortRange,
         /// The protocol. Required.
         protocol: Protocol,
+        /// What chooses the origin: `flow` is addresses, ports and protocol, each connection by itself; `source` is the client's address alone, so that a client stays with one origin. Default `"flow"`.
+        hash: Hash,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a configuration means: defaults applied, references resolved, contradictions excluded.
 
+mod ports;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::VnetId;
+
+pub use ports::Ports;
 
 /// A whole configuration. Everything that it names exists in it.
 #[derive(Clone, PartialEq, Debug)]
@@ -385,15 +389,37 @@ pub struct LoadBalancer {
     pub steering: Steering,
 }
 
-/// One offered transport address.
+/// One offered transport address, or several ports of an address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Listener {
     /// The VIP.
     pub address: IpAddr,
-    /// The port.
-    pub port: u16,
+    /// The ports.
+    pub ports: Ports,
     /// The protocol.
     pub protocol: Protocol,
+    /// What chooses the origin.
+    pub hash: Hash,
+}
+
+impl fmt::Display for Listener {
+    /// `address:ports`, as [`SocketAddr`](std::net::SocketAddr) has it for a single port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            IpAddr::V4(address) => write!(f, "{address}:{}", self.ports),
+            IpAddr::V6(address) => write!(f, "[{address}]:{}", self.ports),
+        }
+    }
+}
+
+/// What of a packet chooses its origin.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub enum Hash {
+    /// Addresses, ports and protocol: each connection by itself.
+    #[default]
+    Flow,
+    /// The client's address: all its connections go to one origin.
+    Source,
 }
 
 /// Transport protocols.

@@ -284,6 +284,30 @@ fn pools_may_be_shared_when_replies_stay_unambiguous() {
 }
 
 #[test]
+fn listeners_may_have_several_ports_one_within_the_other() {
+    let listeners = "listeners = [\
+        { address = \"198.51.100.10\", port = 8050, protocol = \"udp\" }, \
+        { address = \"198.51.100.10\", ports = \"8000-8099\", protocol = \"udp\", hash = \"source\" }, \
+        { address = \"198.51.100.10\", ports = \"9000-9000\", protocol = \"udp\" }, \
+        { address = \"198.51.100.10\", ports = \"any\", protocol = \"udp\" }]";
+    let echo = "listeners = [{ address = \"198.51.100.10\", port = 7, protocol = \"udp\" }]";
+    let config = good(&edited(VNETS, &[(echo, listeners)])).config;
+    let listeners = &config.load_balancers["echo"].listeners;
+    let ports: Vec<Ports> = listeners.iter().map(|listener| listener.ports).collect();
+    assert_eq!(
+        ports,
+        [
+            Ports::One(8050),
+            Ports::Range(8000, 8099),
+            Ports::One(9000),
+            Ports::Any
+        ]
+    );
+    let hashes: Vec<Hash> = listeners.iter().map(|listener| listener.hash).collect();
+    assert_eq!(hashes, [Hash::Flow, Hash::Source, Hash::Flow, Hash::Flow]);
+}
+
+#[test]
 fn a_disabled_load_balancer_may_hold_the_same_listener() {
     let spare = "[[load_balancer]]\nname = \"spare\"\nenabled = false\nlisteners = [{ address = \"198.51.100.10\", port = 80, protocol = \"tcp\" }]\ndefault_pools = [\"web-green\"]";
     good(&edited(VNETS, &[("$", spare)]));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lbxdp_ebpf::abi::{Origin, OriginIndex, Path, Row, TunnelIndex};
+use lbxdp_ebpf::abi::{Origin, OriginIndex, Path, Port, Row, Service, Side, TunnelIndex};
 
 use super::content::Content;
 use super::desired::{Desired, TableRows};
@@ -20,6 +20,7 @@ pub struct Limits {
     pub peers: u32,
     pub tunnels: u32,
     pub routes: u32,
+    pub ranges: u32,
     pub entities: u32,
     pub listener_counters: u32,
 }
@@ -80,6 +81,7 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
     fits_union("REVERSE", limits.reverse, &actual.reverse, &desired.reverse)?;
     fits_union("PEERS", limits.peers, &actual.peers, &desired.peers)?;
     fits_union("ROUTES", limits.routes, &actual.routes, &desired.routes)?;
+    fits_union("RANGES", limits.ranges, &actual.ranges, &desired.ranges)?;
     fits_union(
         "ENTITIES",
         limits.entities,
@@ -142,6 +144,25 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
             there,
             || format!("the route to {}", key.address),
             || format!("tunnel {tunnel}"),
+        )?;
+    }
+    for ((key, _), port) in &desired.ranges {
+        let entry = Service {
+            address: key.address,
+            port: Port::new(u16::try_from(*port).unwrap_or_default()),
+            protocol: key.protocol,
+            range: 1,
+            vnet: key.vnet,
+        };
+        let there = match Side::from_u8(key.side) {
+            Some(Side::Listener) => desired.listeners.contains_key(&entry),
+            Some(Side::Origin) => desired.reverse.contains_key(&entry),
+            None => false,
+        };
+        require(
+            there,
+            || format!("the range of ports at {}:{}", key.address, key.port),
+            || format!("an entry of port {port}"),
         )?;
     }
     Ok(())

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
-    Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Reverse, RouteKey,
-    Row, Service, Table, TunnelIndex,
+    Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, RangeKey, Reverse,
+    RouteKey, Row, Service, Table, TunnelIndex,
 };
 
 use super::plan::Write;
@@ -26,6 +26,8 @@ pub struct Content {
     pub origins: BTreeMap<OriginIndex, Origin>,
     /// Map `ROUTES`.
     pub routes: BTreeMap<(RouteKey, u32), u32>,
+    /// Map `RANGES`.
+    pub ranges: BTreeMap<(RangeKey, u32), u32>,
     /// Map `TUNNEL_PORTS`.
     pub tunnel_ports: BTreeSet<u16>,
     /// Map `ENTITIES`.
@@ -88,6 +90,12 @@ impl Content {
             }
             Write::RemoveRoute(key) => {
                 self.routes.remove(&key);
+            }
+            Write::SetRange(key, port) => {
+                self.ranges.insert(key, port);
+            }
+            Write::RemoveRange(key) => {
+                self.ranges.remove(&key);
             }
             Write::Publish { index, table, rows } => {
                 let rows = rows.to_vec();

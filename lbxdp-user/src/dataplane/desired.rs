@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
-    Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, Reverse, RouteKey,
-    Row, Service, TunnelIndex,
+    Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, RangeKey, Reverse,
+    RouteKey, Row, Service, TunnelIndex,
 };
 
 /// Everything that the maps are to hold, in the terms of the map ABI.
@@ -24,6 +24,9 @@ pub struct Desired {
     pub origins: BTreeMap<OriginIndex, Origin>,
     /// Map `ROUTES`: key and bits of it that count ([`RouteKey::VNET_BITS`] included) to tunnel.
     pub routes: BTreeMap<(RouteKey, u32), u32>,
+    /// Map `RANGES`: key and bits of it that count ([`RangeKey::FIXED_BITS`] included) to the port
+    /// of the entry in `LISTENERS` or `REVERSE`.
+    pub ranges: BTreeMap<(RangeKey, u32), u32>,
     /// Map `TUNNEL_PORTS`.
     pub tunnel_ports: BTreeSet<u16>,
     /// Map `ENTITIES`.

@@ -3,18 +3,22 @@ use std::fs;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aya::Pod;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use lbxdp_ebpf::abi::{
-    Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer,
-    PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex,
+    Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath,
+    Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table,
+    TunnelIndex, VnetId,
 };
-use lbxdp_ebpf::parse::Version;
+use lbxdp_ebpf::fragment;
+use lbxdp_ebpf::parse::{Ip, Version};
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
 use netlink_packet_route::route::RouteType;
+use nix::time::{ClockId, clock_gettime};
 
 use super::maps::LiveMaps;
 use super::netlink::Netlink;
@@ -173,6 +177,21 @@ impl Tables for LiveTables<'_> {
         self.of_hash(&self.maps.reverse, key, "REVERSE").map(Copied)
     }
 
+    fn range(&self, key: &Service, side: Side) -> Option<Port> {
+        let key = Key::new(RangeKey::BITS, RangeKey::new(key, side));
+        let port = self.found(self.maps.ranges.get(&key, 0), "RANGES")?;
+        u16::try_from(port).ok().map(Port::new)
+    }
+
+    fn fragment(&self, packet: &Ip, vnet: VnetId) -> Option<Fragment> {
+        let key = fragment::key(packet, vnet);
+        let datagram = self.of_hash(&self.maps.fragments, &key, "FRAGMENTS")?;
+        datagram.at(monotonic_ns())
+    }
+
+    /// Does nothing: of a packet that is only thought of nothing follows.
+    fn remember(&self, _: &Ip, _: VnetId, _: Fragment) {}
+
     fn is_tunnel_port(&self, port: Port) -> bool {
         let (entry, bit) = (port.get() / 64, port.get() % 64);
         self.of_array(&self.maps.tunnel_ports, entry.into(), "TUNNEL_PORTS")
@@ -243,6 +262,14 @@ impl Tables for LiveTables<'_> {
             Route::Unreachable
         })
     }
+}
+
+/// Now, in nanoseconds of `CLOCK_MONOTONIC`; 0 if the kernel has no such clock.
+fn monotonic_ns() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .ok()
+        .and_then(|now| u64::try_from(Duration::from(now).as_nanos()).ok())
+        .unwrap_or_default()
 }
 
 /// How the kernel says that there is no way. Of no route at all, as opposed to one that refuses,

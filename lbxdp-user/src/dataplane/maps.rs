@@ -10,9 +10,9 @@ use aya::maps::{
     Array, HashMap, IterableMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues,
 };
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Entity, EntityKey, EntityKind, FlowKey, Heartbeat, Listener, Mapping, Node,
-    Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row,
-    Service, Session, Table, Traffic,
+    Allowance, Count, Datagram, Entity, EntityKey, EntityKind, FlowKey, FragmentKey, Heartbeat,
+    Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, PortSet,
+    RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic,
 };
 
 use super::check::Limits;
@@ -34,6 +34,8 @@ pub struct LiveMaps {
     pub peers: HashMap<MapData, PeerKey, Peer>,
     pub tunnels: Array<MapData, OriginPath>,
     pub routes: LpmTrie<MapData, RouteKey, u32>,
+    pub ranges: LpmTrie<MapData, RangeKey, u32>,
+    pub fragments: HashMap<MapData, FragmentKey, Datagram>,
     pub tunnel_ports: Array<MapData, PortSet>,
     pub entities: HashMap<MapData, EntityKey, Entity>,
     pub sessions: HashMap<MapData, FlowKey, Session>,
@@ -78,6 +80,8 @@ impl LiveMaps {
             peers: open(&folder, "PEERS")?,
             tunnels: open(&folder, "TUNNELS")?,
             routes: open(&folder, "ROUTES")?,
+            ranges: open(&folder, "RANGES")?,
+            fragments: open(&folder, "FRAGMENTS")?,
             tunnel_ports: open(&folder, "TUNNEL_PORTS")?,
             entities: open(&folder, "ENTITIES")?,
             sessions: open(&folder, "SESSIONS")?,
@@ -105,6 +109,7 @@ impl LiveMaps {
             peers: max_entries(self.peers.map())?,
             tunnels: self.tunnels.len().min(OriginPath::NO_TUNNEL.into()),
             routes: max_entries(self.routes.map())?,
+            ranges: max_entries(self.ranges.map())?,
             entities: max_entries(self.entities.map())?,
             listener_counters: self.listener_counters.len(),
         })
@@ -125,6 +130,7 @@ impl LiveMaps {
             ..Content::default()
         };
         content.routes = self.routes()?;
+        content.ranges = self.ranges()?;
         for (index, path) in (0..).zip(all(&self.tunnels, "TUNNELS")?) {
             if path_in_use(&path) {
                 content.tunnels.insert(index, path);
@@ -164,6 +170,18 @@ impl LiveMaps {
             .iter()
             .map(|entry| entry.map(|(key, tunnel)| ((key.data(), key.prefix_len()), tunnel)));
         collect(entries).context("cannot read map ROUTES")
+    }
+
+    /// Prefixes of ports, with the bits of the key that count, to ports of entries.
+    ///
+    /// # Errors
+    /// When map `RANGES` cannot be read.
+    pub fn ranges(&self) -> Result<BTreeMap<(RangeKey, u32), u32>> {
+        let entries = self
+            .ranges
+            .iter()
+            .map(|entry| entry.map(|(key, port)| ((key.data(), key.prefix_len()), port)));
+        collect(entries).context("cannot read map RANGES")
     }
 
     /// Names and health of everything that has a slot.
@@ -207,6 +225,14 @@ impl LiveMaps {
         Ok(cpus.context("cannot read map ALLOWANCE")?.to_vec())
     }
 
+    /// Datagrams of which later fragments are waited for, or were.
+    ///
+    /// # Errors
+    /// When map `FRAGMENTS` cannot be read.
+    pub fn fragments(&self) -> Result<BTreeMap<FragmentKey, Datagram>> {
+        entries(&self.fragments).context("cannot read map FRAGMENTS")
+    }
+
     /// The UDP ports at which some tunnel receives.
     ///
     /// # Errors
@@ -234,7 +260,10 @@ impl LiveMaps {
                 self.entities.insert(key, entity, 0).context("map ENTITIES")
             }
             Write::RemoveEntity(key) => absent(self.entities.remove(&key)).context("map ENTITIES"),
-            Write::ZeroCounters(key) => self.zero_counters(key),
+            Write::ZeroCounters(key) => {
+                self.forget_fragments(key)?;
+                self.zero_counters(key)
+            }
             Write::Ports(index, set) => {
                 debug_assert!(u32::from(index) < PORT_SETS);
                 self.tunnel_ports
@@ -266,6 +295,13 @@ impl LiveMaps {
             Write::RemoveRoute((key, bits)) => {
                 absent(self.routes.remove(&Key::new(bits, key))).context("map ROUTES")
             }
+            Write::SetRange((key, bits), port) => self
+                .ranges
+                .insert(&Key::new(bits, key), port, 0)
+                .context("map RANGES"),
+            Write::RemoveRange((key, bits)) => {
+                absent(self.ranges.remove(&Key::new(bits, key))).context("map RANGES")
+            }
             Write::Rows { first, rows } => {
                 kernel::write_array(self.rows.map().fd().as_fd(), first, rows).context("map ROWS")
             }
@@ -288,6 +324,19 @@ impl LiveMaps {
                 absent(self.listeners.remove(&key)).context("map LISTENERS")
             }
         }
+    }
+
+    /// Lets no datagram be bound to an origin whose slot is given to somebody else.
+    fn forget_fragments(&mut self, key: EntityKey) -> Result<()> {
+        if key.kind != EntityKind::Origin as u32 {
+            return Ok(());
+        }
+        for (datagram, value) in self.fragments()? {
+            if u32::from(value.first.origin) == key.index {
+                absent(self.fragments.remove(&datagram)).context("map FRAGMENTS")?;
+            }
+        }
+        Ok(())
     }
 
     fn zero_counters(&mut self, key: EntityKey) -> Result<()> {

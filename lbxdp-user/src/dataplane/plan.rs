@@ -2,7 +2,7 @@
 //!
 //! A packet must never find a reference to something that is not there. So
 //! whatever is referred to is written first and taken away last: names, tunnel
-//! ports, tunnels, origins, peers, routes, rows, the way back, listeners; then
+//! ports, tunnels, origins, peers, routes, rows, the way back, listeners, ranges of ports; then
 //! what is to go, in the opposite order. Rows are written into the half that no
 //! packet reads, and put in force by one write to `TABLES`.
 #![forbid(unsafe_code)]
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Entity, EntityKey, EntityKind, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    PortSet, Reverse, RouteKey, Row, Service, Table, TunnelIndex,
+    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Table, TunnelIndex,
 };
 
 use super::check::{Limits, PlanError, check};
@@ -57,6 +57,8 @@ pub enum Write<'a> {
     RemoveReverse(Service),
     SetListener(Service, Listener),
     RemoveListener(Service),
+    SetRange((RangeKey, u32), u32),
+    RemoveRange((RangeKey, u32)),
 }
 
 /// The writes that lead from `actual` to `desired`; none when they are equal.
@@ -78,6 +80,7 @@ pub fn plan<'a>(
         tunnels,
         origins,
         routes,
+        ranges,
         tunnel_ports,
         entities,
         tables,
@@ -118,7 +121,9 @@ pub fn plan<'a>(
     writes.extend(
         changed(&actual.listeners, listeners).map(|(key, value)| Write::SetListener(*key, *value)),
     );
+    writes.extend(changed(&actual.ranges, ranges).map(|(key, port)| Write::SetRange(*key, *port)));
 
+    writes.extend(gone(&actual.ranges, ranges).map(Write::RemoveRange));
     writes.extend(gone(&actual.listeners, listeners).map(Write::RemoveListener));
     writes.extend(gone(&actual.reverse, reverse).map(Write::RemoveReverse));
     writes.extend(gone(&actual.tables, tables).map(Write::ClearTable));

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapType;
 use aya::maps::lpm_trie::Key;
 use lbxdp_ebpf::abi::{
-    ABI_VERSION, Allowance, Count, Entity, EntityKey, FlowKey, Heartbeat, Listener, Mapping, Node,
-    Origin, Path as OriginPath, Peer, PeerKey, PortSet, Reverse, RouteKey, Row, Service, Session,
-    Table, Traffic, capacity,
+    ABI_VERSION, Allowance, Count, Datagram, Entity, EntityKey, FlowKey, FragmentKey, Heartbeat,
+    Listener, Mapping, Node, Origin, Path as OriginPath, Peer, PeerKey, PortSet, RangeKey, Reverse,
+    RouteKey, Row, Service, Session, Table, Traffic, capacity,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -70,7 +70,7 @@ const fn counters<V>(name: &'static str, max_entries: u32, about: &'static str) 
 pub(super) const PORT_SETS: u32 = 65_536 / 64;
 
 /// All maps of the ABI.
-pub const MAPS: [MapSpec; 19] = [
+pub const MAPS: [MapSpec; 21] = [
     array::<Node>("NODE", 1, "settings of the node"),
     array::<Heartbeat>("HEARTBEAT", 1, "when the agent last confirmed the tables"),
     hash::<Service, Listener>("LISTENERS", capacity::SERVICES, "listener to table"),
@@ -95,6 +95,18 @@ pub const MAPS: [MapSpec; 19] = [
     MapSpec {
         kind: MapType::LpmTrie,
         ..hash::<Key<RouteKey>, u32>("ROUTES", capacity::ROUTES, "prefixes behind tunnels")
+    },
+    MapSpec {
+        kind: MapType::LpmTrie,
+        ..hash::<Key<RangeKey>, u32>("RANGES", capacity::RANGES, "ranges of ports, by prefix")
+    },
+    MapSpec {
+        kind: MapType::LruHash,
+        ..hash::<FragmentKey, Datagram>(
+            "FRAGMENTS",
+            capacity::FRAGMENTS,
+            "datagrams of which later fragments are waited for",
+        )
     },
     array::<PortSet>(
         "TUNNEL_PORTS",

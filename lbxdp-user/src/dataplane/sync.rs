@@ -105,6 +105,8 @@ impl MapWriter {
                 | Write::RemovePeer(_)
                 | Write::SetRoute(..)
                 | Write::RemoveRoute(_)
+                | Write::SetRange(..)
+                | Write::RemoveRange(_)
                 | Write::ClearTable(_)
                 | Write::SetReverse(..)
                 | Write::RemoveReverse(_)

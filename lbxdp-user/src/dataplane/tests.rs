@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, EntityKind, FlowKey, Heartbeat, Listener, Mapping, Mode, Node,
-    Origin, Path as OriginPath, Peer, PeerKey, Port, PortSet, Reverse, RouteKey, Row, Service,
-    Session, Table, Traffic, VnetId,
+    Address, Allowance, Count, Datagram, EntityKind, FlowKey, Fragment, FragmentKey, Heartbeat,
+    Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer, PeerKey, Port, PortSet,
+    RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Traffic, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::Reason;
@@ -61,6 +61,8 @@ impl Pins {
             HashMap<PeerKey, Peer> "PEERS" 0;
             Array<OriginPath> "TUNNELS" 0;
             LpmTrie<RouteKey, u32> "ROUTES" NO_PREALLOC;
+            LpmTrie<RangeKey, u32> "RANGES" NO_PREALLOC;
+            HashMap<FragmentKey, Datagram> "FRAGMENTS" 0;
             Array<PortSet> "TUNNEL_PORTS" 0;
             HashMap<EntityKey, Entity> "ENTITIES" NO_PREALLOC;
             HashMap<FlowKey, Session> "SESSIONS" NO_PREALLOC;
@@ -88,7 +90,7 @@ fn service(last: u8) -> Service {
         address: Address::from_v4([198, 51, 100, last]),
         port: Port::new(80),
         protocol: 6,
-        reserved: 0,
+        range: 0,
         vnet: VnetId::LOCAL,
     }
 }
@@ -165,6 +167,22 @@ pub(crate) fn desired() -> Desired {
     desired.tunnel_ports.extend([4789, 65_535]);
     let prefix = RouteKey::new(VnetId(7), Address::from_v4([10, 0, 0, 0]));
     desired.routes.insert((prefix, 32 + 96 + 8), 2);
+    let range = Service {
+        range: 1,
+        ..service(10)
+    };
+    desired.listeners.insert(
+        range,
+        Listener {
+            table: 3,
+            counter: 1,
+            flags: 0,
+        },
+    );
+    let ports = RangeKey::new(&range, Side::Listener);
+    desired
+        .ranges
+        .insert((ports, RangeKey::FIXED_BITS + 12), 80);
     desired
 }
 
@@ -220,7 +238,56 @@ fn live_tables_answer_like_the_program() {
     let elsewhere = RouteKey::new(VnetId(8), Address::from_v4([10, 200, 0, 1]));
     assert_eq!(tables.tunnel_to(&inside), Some(2));
     assert_eq!(tables.tunnel_to(&elsewhere), None);
+    let port = |port| Service {
+        port: Port::new(port),
+        ..service(10)
+    };
+    assert_eq!(tables.range(&port(95), Side::Listener), Some(Port::new(80)));
+    assert_eq!(tables.range(&port(96), Side::Listener), None);
+    assert_eq!(tables.range(&port(95), Side::Origin), None);
     assert_eq!(tables.failures(), Vec::<String>::new());
+}
+
+#[test]
+fn a_slot_that_is_given_away_takes_no_fragments_along() {
+    let Some(pins) = Pins::with_maps("a_slot_that_is_given_away_takes_no_fragments_along") else {
+        return;
+    };
+    let mut writer = MapWriter::open(&pins.0).unwrap();
+    let mut state = desired();
+    writer.sync(&state).unwrap();
+    let mut maps = LiveMaps::open(&pins.0).unwrap();
+    let keys = [0, 5].map(|origin| {
+        let key = FragmentKey {
+            vnet: VnetId(7),
+            source: service(1).address,
+            destination: service(10).address,
+            identification: u32::from(origin),
+            protocol: 17,
+            reserved: [0; 3],
+        };
+        let first = Fragment {
+            source_port: Port::new(40_000),
+            destination_port: Port::new(80),
+            origin,
+            protocol: 17,
+            reserved: 0,
+        };
+        maps.fragments
+            .insert(key, Datagram::new(first, 0), 0)
+            .unwrap();
+        key
+    });
+    let slot = EntityKey {
+        kind: EntityKind::Origin as u32,
+        index: 5,
+    };
+    state
+        .entities
+        .insert(slot, Entity::named("web/somebody-else").unwrap());
+    writer.sync(&state).unwrap();
+    let left: Vec<FragmentKey> = maps.fragments().unwrap().into_keys().collect();
+    assert_eq!(left, keys[..1]);
 }
 
 #[test]

@@ -169,7 +169,8 @@ fn listener_port(config: &Config, pool: &str) -> Option<u16> {
             Protocol::Tcp => true,
             Protocol::Udp => false,
         })
-        .map(|listener| listener.port)
+        .map(|listener| listener.ports.first())
+        .filter(|port| *port != 0)
         .min()
 }
 

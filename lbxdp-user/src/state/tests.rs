@@ -92,7 +92,7 @@ fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
             address: Address::from_v4([10, 0, 0, 11]),
             port: Port::new(8080),
             protocol: 6,
-            reserved: 0,
+            range: 0,
             vnet: reconcile::vnet_id(state.config(), Some(vnet)),
         };
         desired.reverse.get(&key).copied()

@@ -406,8 +406,9 @@ pub(super) mod tests {
                 virtual_network: None,
                 listeners: vec![crate::config::model::Listener {
                     address: "2001:db8::1".parse().unwrap(),
-                    port: 80,
+                    ports: crate::config::model::Ports::One(80),
                     protocol: crate::config::model::Protocol::Tcp,
+                    hash: crate::config::model::Hash::Flow,
                 }],
                 default_pools: vec![],
                 fallback_pool: None,

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::desired::tests::config;
 use super::*;
 use crate::config::model::{
-    Config, Listener, LoadBalancer, Protocol, Steering, Tunnel, TunnelKind,
+    Config, Hash, Listener, LoadBalancer, Ports, Protocol, Steering, Tunnel, TunnelKind,
 };
 
 /// Longest wait for anything.
@@ -555,8 +555,9 @@ fn attached_interfaces_forward() {
         config.node.interfaces = vec!["eb".to_owned()];
         let listeners = ["198.51.100.10", "2001:db8::10"].map(|address| Listener {
             address: address.parse().unwrap(),
-            port: 80,
+            ports: Ports::One(80),
             protocol: Protocol::Tcp,
+            hash: Hash::Flow,
         });
         let load_balancer = LoadBalancer {
             enabled: true,

@@ -370,7 +370,7 @@ fn inner_forms() -> Vec<Case> {
             &blue,
             blue.arrive(
                 from_hop(),
-                &inner().fragment(0x2000).tcp(ORIGIN_PORT, CLIENT_PORT),
+                &inner().fragment(0x2001).tcp(ORIGIN_PORT, CLIENT_PORT),
             ),
             Reason::Fragment,
         ),

@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 
 use lbxdp_ebpf::abi::{
-    Address, Listener, Mode, NODE_LOCAL_REPLIES, Node, Origin, OriginIndex, PATH_RESOLVED, Path,
-    Port, Reverse, Row, Service, Table, TunnelIndex, VnetId,
+    Address, Listener, Mode, NODE_LOCAL_REPLIES, NODE_RANGES, Node, Origin, OriginIndex,
+    PATH_RESOLVED, Path, Port, RangeKey, Reverse, Row, Service, Side, Table, TunnelIndex, VnetId,
+    prefixes,
 };
 use lbxdp_ebpf::hash::expand_key;
 use lbxdp_ebpf::mem::{MemRoute, MemTables};
@@ -188,6 +189,43 @@ impl World {
         self
     }
 
+    /// Adds a listener of the ports from `first` to `last`, as [`World::serve`] does one of a port.
+    #[must_use]
+    pub fn serve_range(self, listener: Service, last: u16, origins: &[Origin]) -> Self {
+        let entry = Service {
+            range: 1,
+            ..listener
+        };
+        self.serve(entry, origins)
+            .range(entry, last, Side::Listener)
+    }
+
+    /// Lets the ports of an origin, from that of `origin` to `last`, answer for listener 0, as
+    /// origin 0; the port is kept.
+    #[must_use]
+    pub fn answers_range(self, origin: Service, last: u16, listener: Service) -> Self {
+        let entry = Service { range: 1, ..origin };
+        let keeps = Service {
+            port: Port::new(0),
+            ..listener
+        };
+        self.answers(entry, keeps).range(entry, last, Side::Origin)
+    }
+
+    fn range(mut self, entry: Service, last: u16, side: Side) -> Self {
+        if let Some(node) = &mut self.tables.node {
+            node.flags |= NODE_RANGES;
+        }
+        for (port, bits) in prefixes(entry.port.get(), last) {
+            let key = RangeKey {
+                port: Port::new(port),
+                ..RangeKey::new(&entry, side)
+            };
+            self.tables.ranges.insert((key, bits), entry.port);
+        }
+        self
+    }
+
     /// Lets an origin's transport address answer for listener 0, as origin 0.
     #[must_use]
     pub fn answers(self, origin: Service, listener: Service) -> Self {
@@ -269,7 +307,7 @@ pub fn inside(vnet: VnetId, protocol: u8, text: &str, port: u16) -> Service {
         address: address(text),
         port: Port::new(port),
         protocol,
-        reserved: 0,
+        range: 0,
         vnet,
     }
 }

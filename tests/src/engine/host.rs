@@ -15,13 +15,18 @@ pub fn run(case: &Case) -> Outcome {
         None => MemFrame::new(&bytes),
         Some(room) => with_headroom(&bytes, room),
     };
-    outcome(frame, &case.world.tables, case.ingress)
+    // Packets write to some.
+    let tables = case.world.tables.clone();
+    for earlier in &case.earlier {
+        outcome(MemFrame::new(&earlier.bytes()), &tables, case.ingress);
+    }
+    outcome(frame, &tables, case.ingress)
 }
 
-/// Runs a frame.
+/// Runs a frame, which leaves nothing behind in the tables.
 #[must_use]
 pub fn run_frame(bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
-    outcome(MemFrame::new(bytes), tables, ingress)
+    outcome(MemFrame::new(bytes), &tables.clone(), ingress)
 }
 
 fn outcome(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {

@@ -129,8 +129,11 @@ impl Kernel {
     /// packet, with all its bytes, in one reason, and in the counters of what it was sent by.
     pub fn run(&mut self, case: &Case) -> Result<Outcome> {
         let room = case.headroom.unwrap_or(MemFrame::HEADROOM);
-        let outcome =
-            self.run_frame(&case.packet.bytes(), &case.world.tables, case.ingress, room)?;
+        self.maps.hold(&case.world.tables)?;
+        for earlier in &case.earlier {
+            self.run_held(&earlier.bytes(), case.ingress, MemFrame::HEADROOM)?;
+        }
+        let outcome = self.run_held(&case.packet.bytes(), case.ingress, room)?;
         let action = match (outcome.action, case.expect.action) {
             (Action::Redirect(_), Action::Redirect(ifindex)) => Action::Redirect(ifindex),
             (action, _) => action,
@@ -150,6 +153,11 @@ impl Kernel {
         room: usize,
     ) -> Result<Outcome> {
         self.hold(tables)?;
+        self.run_held(bytes, ingress, room)
+    }
+
+    /// Runs a frame with the tables as they are.
+    fn run_held(&mut self, bytes: &[u8], ingress: u32, room: usize) -> Result<Outcome> {
         let before = self.maps.counters()?;
         let (action, frame) = self.send(bytes, ingress, room)?;
         let after = self.maps.counters()?;

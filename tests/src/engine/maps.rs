@@ -7,8 +7,9 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, Pod};
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, FlowKey, Listener, Mapping, Node, Origin, Path, Peer, PeerKey,
-    PortSet, Reverse, RouteKey, Row, Service, Session, Table, Traffic, VnetId,
+    Address, Allowance, Count, Datagram, FlowKey, FragmentKey, Listener, Mapping, Node, Origin,
+    Path, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table,
+    Traffic, VnetId,
 };
 use lbxdp_ebpf::mem::MemTables;
 use nix::errno::Errno;
@@ -29,6 +30,8 @@ pub(super) struct Maps {
     peers: HashMap<MapData, PeerKey, Peer>,
     tunnels: Array<MapData, Path>,
     routes: LpmTrie<MapData, RouteKey, u32>,
+    ranges: LpmTrie<MapData, RangeKey, u32>,
+    fragments: HashMap<MapData, FragmentKey, Datagram>,
     tunnel_ports: Array<MapData, PortSet>,
     sessions: HashMap<MapData, FlowKey, Session>,
     mappings: HashMap<MapData, FlowKey, Mapping>,
@@ -62,6 +65,8 @@ impl Maps {
             peers: take(ebpf, "PEERS")?,
             tunnels: take(ebpf, "TUNNELS")?,
             routes: take(ebpf, "ROUTES")?,
+            ranges: take(ebpf, "RANGES")?,
+            fragments: take(ebpf, "FRAGMENTS")?,
             tunnel_ports: take(ebpf, "TUNNEL_PORTS")?,
             sessions: take(ebpf, "SESSIONS")?,
             mappings: take(ebpf, "MAPPINGS")?,
@@ -91,6 +96,8 @@ impl Maps {
             sessions,
             mappings,
             full,
+            ranges,
+            fragments,
             allowance,
             node_routes: _,
         } = wanted;
@@ -142,6 +149,26 @@ impl Maps {
             self.routes
                 .insert(&key, u32::from(*tunnel), 0)
                 .context("map ROUTES")?;
+        }
+        let key =
+            |(key, bits): &(RangeKey, u8)| Key::new(RangeKey::FIXED_BITS + u32::from(*bits), *key);
+        for gone in now.ranges.keys().filter(|key| !ranges.contains_key(key)) {
+            self.ranges.remove(&key(gone)).context("map RANGES")?;
+        }
+        for (range, port) in ranges {
+            self.ranges
+                .insert(&key(range), u32::from(port.get()), 0)
+                .context("map RANGES")?;
+        }
+        // Packets write to it.
+        let known: Vec<FragmentKey> = self.fragments.keys().collect::<Result<_, _>>()?;
+        for key in known {
+            self.fragments.remove(&key).context("map FRAGMENTS")?;
+        }
+        for (key, datagram) in &*fragments.borrow() {
+            self.fragments
+                .insert(key, datagram, 0)
+                .context("map FRAGMENTS")?;
         }
         self.now = wanted.clone();
         Ok(())

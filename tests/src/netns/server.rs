@@ -87,7 +87,7 @@ impl Server {
         let socket = UdpSocket::from_std(socket)?;
         let name = name.to_owned();
         let task = runtime.spawn(async move {
-            let mut buffer = [0; 2048];
+            let mut buffer = vec![0; usize::from(u16::MAX)];
             loop {
                 // An error is the echo of an ICMP message about an earlier answer.
                 if let Ok((length, client)) = socket.recv_from(&mut buffer).await {

@@ -67,6 +67,11 @@ impl Packet {
         )
     }
 
+    /// The bytes of a layer and all that is in it.
+    pub(super) fn emit_from(&self, index: usize) -> Vec<u8> {
+        self.emit(index, *ENTROPY_PORTS.start())
+    }
+
     fn emit(&self, index: usize, entropy: u16) -> Vec<u8> {
         let Some(layer) = self.layers.get(index) else {
             return Vec::new();

@@ -135,11 +135,13 @@ impl Extension {
         Self { number, rest }
     }
 
-    pub(super) fn fragment(offset: u16, more: bool) -> Self {
+    pub(super) fn fragment(offset: u16, more: bool, identification: u32) -> Self {
         let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
+        let mut rest = vec![0, high, low];
+        rest.extend(identification.to_be_bytes());
         Self {
             number: number::FRAGMENT,
-            rest: vec![0, high, low, 0, 0, 0, 1],
+            rest,
         }
     }
 }

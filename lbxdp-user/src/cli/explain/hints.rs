@@ -62,6 +62,7 @@ pub(super) fn hints(
         | Reason::Malformed
         | Reason::TooManyHeaders
         | Reason::Fragment
+        | Reason::FragmentEarly
         | Reason::OtherProtocol
         | Reason::UnknownPeer
         | Reason::TunnelOwn

@@ -10,7 +10,7 @@ use lbxdp_ebpf::abi::{Encapsulation, PeerKey};
 use lbxdp_ebpf::encap::{self, InnerEthernet, Shape, Tunnel, prepare};
 use lbxdp_ebpf::frame::Frame;
 use lbxdp_ebpf::mem::MemFrame;
-use lbxdp_ebpf::parse;
+use lbxdp_ebpf::parse::{self, Ip};
 
 /// The protocols that are balanced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -168,7 +168,8 @@ pub(super) fn tunnelled(frame: &[u8], peer: &PeerKey) -> Result<Vec<u8>> {
         .context("a frame has an Ethernet header")?;
     let broken = |reason| anyhow!("the packet is refused: {reason:?}");
     let (start, version) = parse::link(&out).map_err(broken)?;
-    let ip = parse::network(&out, start, version, out.len()).map_err(broken)?;
+    let mut ip = Ip::EMPTY;
+    parse::network(&out, start, version, out.len(), &mut ip).map_err(broken)?;
     let header = i32::from(path.header_len);
     out.move_head(-header)
         .map_err(|_| anyhow!("the packet is too large for a tunnel"))?;

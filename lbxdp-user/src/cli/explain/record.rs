@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 
 use lbxdp_ebpf::abi::{
-    Address, Allowance, FlowKey, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    Port, Reverse, RouteKey, Row, Service, Session, Sight, Table, TunnelIndex,
+    Address, Allowance, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
+    OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight,
+    Table, TunnelIndex, VnetId,
 };
+use lbxdp_ebpf::fragment;
+use lbxdp_ebpf::parse::Ip;
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
 
 /// A question that the pipeline asked, and its answer: a variant is a method of `Tables`.
@@ -17,6 +20,8 @@ pub(super) enum Lookup {
     Row(u32, Option<Row>),
     Origin(OriginIndex, Option<Box<Origin>>),
     Reverse(Service, Option<Reverse>),
+    Range(Service, Side, Option<Port>),
+    Fragment(FragmentKey, Option<Fragment>),
     TunnelPort(Port, bool),
     Peer(PeerKey, Option<Peer>),
     Tunnel(TunnelIndex, Option<Box<Path>>),
@@ -93,6 +98,22 @@ impl<T: Tables> Tables for Recorder<'_, T> {
         let found = self.tables.reverse(key);
         self.note(Lookup::Reverse(*key, found.as_deref().copied()));
         found
+    }
+
+    fn range(&self, key: &Service, side: Side) -> Option<Port> {
+        let found = self.tables.range(key, side);
+        self.note(Lookup::Range(*key, side, found));
+        found
+    }
+
+    fn fragment(&self, packet: &Ip, vnet: VnetId) -> Option<Fragment> {
+        let found = self.tables.fragment(packet, vnet);
+        self.note(Lookup::Fragment(fragment::key(packet, vnet), found));
+        found
+    }
+
+    fn remember(&self, packet: &Ip, vnet: VnetId, first: Fragment) {
+        self.tables.remember(packet, vnet, first);
     }
 
     fn is_tunnel_port(&self, port: Port) -> bool {

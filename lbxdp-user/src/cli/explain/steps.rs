@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use lbxdp_ebpf::abi::{
     Address, EntityKind, FlowKey, Mapping, Mode, Origin, PATH_RESOLVED, Path, Port, RouteKey,
-    Session, VnetId,
+    Session, Side, VnetId,
 };
 use lbxdp_ebpf::hash::{flow_hash, reduce};
 use lbxdp_ebpf::tables::{Refused, Route};
@@ -111,6 +111,38 @@ pub(super) fn steps(
                     json!({ "key": entry::service_key(key, names), "origin": origin,
                             "becomes": vip.to_string(), "client_vnet": vnet }),
                 ));
+            }
+            Lookup::Range(key, side, found) => {
+                let at = entry::service_key(key, names);
+                let whose = match side {
+                    Side::Listener => "listener",
+                    Side::Origin => "origin",
+                };
+                let text = match found {
+                    Some(port) if port.get() == 0 => format!("{at} is at an address of any port"),
+                    Some(port) => format!("{at} is in the range that begins at {port}"),
+                    None => format!("{at} is in no range of ports of a {whose}"),
+                };
+                let data = json!({ "key": at, "side": whose, "port": found.map(Port::get) });
+                steps.push(Step::new("range", text, data));
+            }
+            Lookup::Fragment(key, found) => {
+                let datagram = entry::fragment_key(key, names);
+                let (text, data) = match found {
+                    Some(first) => {
+                        let ports = format!("{} > {}", first.source_port, first.destination_port);
+                        let origin = entry::origin_name(first.origin, names);
+                        (
+                            format!("{datagram}: the first one had ports {ports}, origin {origin}"),
+                            json!({ "key": datagram, "ports": ports, "origin": origin }),
+                        )
+                    }
+                    None => (
+                        format!("{datagram}: no first one is known"),
+                        json!({ "key": datagram, "found": false }),
+                    ),
+                };
+                steps.push(Step::new("fragment", text, data));
             }
             Lookup::Table(index, found) => {
                 let name = names.of(EntityKind::Table, *index);

@@ -44,7 +44,7 @@ fn world() -> (MemTables, Content, Names) {
         address,
         port: Port::new(80),
         protocol: 6,
-        reserved: 0,
+        range: 0,
         vnet,
     };
     let vip = v4([198, 51, 100, 10]);

@@ -1,11 +1,12 @@
 //! What one entry of a map says, for people and for programs.
 
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Encapsulation, Entity, EntityKey, EntityKind, FlowKey, Heartbeat,
-    LISTENER_SNAT, Listener, Mapping, Mode, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT,
-    NODE_SNAT, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey, Reverse,
-    RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session, SnatRange, Table,
-    Traffic, VnetId,
+    Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, FlowKey, FragmentKey,
+    Heartbeat, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping, Mode,
+    NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, Node, ORIGIN_DOWN,
+    Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row,
+    SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session, Side, SnatRange, Table, Traffic,
+    VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -78,6 +79,7 @@ pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
         field("answer_echo", node.flags & NODE_ECHO != 0),
         field("snat", node.flags & NODE_SNAT != 0),
         field("local_snat", node.flags & NODE_LOCAL_SNAT != 0),
+        field("ranges", node.flags & NODE_RANGES != 0),
     ]
 }
 
@@ -101,10 +103,12 @@ pub(in crate::cli) fn allowance(allowance: Allowance) -> Vec<Field> {
     vec![field("full_at_ns", allowance.full_at_ns)]
 }
 
+/// `VNET ADDRESS:PORT/PROTOCOL`; a `+` behind the port says that a range begins there.
 pub(in crate::cli) fn service_key(key: &Service, names: &Names) -> String {
     let socket = std::net::SocketAddr::new(key.address.to_ip(), key.port.get());
     let protocol = protocol_name(key.protocol);
-    format!("{} {socket}/{protocol}", names.vnet(key.vnet))
+    let more = if key.range == 0 { "" } else { "+" };
+    format!("{} {socket}{more}/{protocol}", names.vnet(key.vnet))
 }
 
 pub(in crate::cli) fn protocol_name(protocol: u8) -> String {
@@ -113,6 +117,7 @@ pub(in crate::cli) fn protocol_name(protocol: u8) -> String {
         58 => "icmpv6".to_owned(),
         6 => "tcp".to_owned(),
         17 => "udp".to_owned(),
+        44 => "fragment".to_owned(),
         other => other.to_string(),
     }
 }
@@ -124,13 +129,30 @@ pub(in crate::cli) fn listener(listener: &Listener, names: &Names) -> Vec<Field>
         field("table_index", listener.table),
         field("counter_index", listener.counter),
         field("snat", listener.flags & LISTENER_SNAT != 0),
+        field(
+            "hash",
+            if listener.has(LISTENER_SOURCE_HASH) {
+                "source"
+            } else {
+                "flow"
+            },
+        ),
+        field("fragments_by_address", listener.has(LISTENER_PORTLESS)),
     ]
 }
 
 pub(in crate::cli) fn reverse(reverse: &Reverse, names: &Names) -> Vec<Field> {
     let vip = std::net::SocketAddr::new(reverse.address.to_ip(), reverse.port.get());
     vec![
-        field("becomes", vip.to_string()),
+        spoken(
+            "becomes",
+            json!(vip.to_string()),
+            if reverse.port.get() == 0 {
+                format!("{} (port kept)", reverse.address)
+            } else {
+                vip.to_string()
+            },
+        ),
         field("client_vnet", names.vnet(reverse.vnet)),
         field("origin", origin_name(reverse.origin, names)),
         field("listener", names.of(EntityKind::Listener, reverse.counter)),
@@ -386,6 +408,57 @@ pub(in crate::cli) fn route(tunnel: u32, names: &Names) -> Vec<Field> {
     vec![
         field("tunnel", names.of(EntityKind::Tunnel, tunnel)),
         field("tunnel_index", tunnel),
+    ]
+}
+
+/// `SIDE VNET ADDRESS:PORT/PROTOCOL BITS`.
+pub(in crate::cli) fn range_key((key, bits): (RangeKey, u32), names: &Names) -> String {
+    let side = match Side::from_u8(key.side) {
+        Some(Side::Listener) => "listener",
+        Some(Side::Origin) => "origin",
+        None => "?",
+    };
+    let service = Service {
+        address: key.address,
+        port: key.port,
+        protocol: key.protocol,
+        range: 0,
+        vnet: key.vnet,
+    };
+    let bits = bits.saturating_sub(RangeKey::FIXED_BITS);
+    format!("{side} {} {bits}", service_key(&service, names))
+}
+
+pub(in crate::cli) fn range((key, bits): (RangeKey, u32), port: u32) -> Vec<Field> {
+    let first = key.port.get();
+    let free = RangeKey::BITS.saturating_sub(bits).min(16);
+    let last = first | u16::try_from((1_u32 << free) - 1).unwrap_or(u16::MAX);
+    vec![
+        field("ports", format!("{first}-{last}")),
+        field("entry_port", port),
+    ]
+}
+
+/// `VNET SOURCE DESTINATION PROTOCOL IDENTIFICATION`.
+pub(in crate::cli) fn fragment_key(key: &FragmentKey, names: &Names) -> String {
+    format!(
+        "{} {} {} {} {}",
+        names.vnet(key.vnet),
+        key.source,
+        key.destination,
+        protocol_name(key.protocol),
+        key.identification
+    )
+}
+
+pub(in crate::cli) fn datagram(datagram: &Datagram, names: &Names) -> Vec<Field> {
+    let first = datagram.first;
+    vec![
+        field("protocol", protocol_name(first.protocol)),
+        field("source_port", first.source_port.get()),
+        field("destination_port", first.destination_port.get()),
+        field("origin", origin_name(first.origin, names)),
+        field("until_ns", datagram.until_ns),
     ]
 }
 

@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::{Context, Result, anyhow, bail};
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
-    Address, Encapsulation, EntityKey, EntityKind, FlowKey, PeerKey, Port, RouteKey, Service,
-    VnetId,
+    Address, Encapsulation, EntityKey, EntityKind, FlowKey, FragmentKey, PeerKey, Port, RangeKey,
+    RouteKey, Service, Side, VnetId,
 };
 use lbxdp_ebpf::verdict::Reason;
 
 use crate::dataplane::Names;
 
-/// `[VNET] ADDRESS:PORT/PROTOCOL`.
+/// `[VNET] ADDRESS:PORT/PROTOCOL`; `PORT+` for the range that is entered under a port.
 pub(super) fn service(text: &str, names: &Names) -> Result<Service> {
     const FORM: &str = "expected [VNET] ADDRESS:PORT/PROTOCOL, such as \
                         `blue 10.0.0.11:80/tcp` or `[2001:db8::1]:53/udp`";
@@ -24,15 +24,30 @@ pub(super) fn service(text: &str, names: &Names) -> Result<Service> {
     };
     let bad = || anyhow!("`{service}` is no transport address: {FORM}");
     let (socket, protocol) = service.rsplit_once('/').ok_or_else(bad)?;
+    let (socket, range) = match socket.strip_suffix('+') {
+        Some(socket) => (socket, 1),
+        None => (socket, 0),
+    };
     let socket: SocketAddr = socket.parse().map_err(|_| bad())?;
     let protocol = protocol_number(protocol).ok_or_else(bad)?;
     Ok(Service {
         address: Address::from(socket.ip().to_canonical()),
         port: Port::new(socket.port()),
         protocol,
-        reserved: 0,
+        range,
         vnet,
     })
+}
+
+fn protocol_number(text: &str) -> Option<u8> {
+    match text.to_ascii_lowercase().as_str() {
+        "tcp" => Some(6),
+        "udp" => Some(17),
+        "icmp" => Some(1),
+        "icmpv6" => Some(58),
+        "fragment" => Some(44),
+        other => other.parse().ok(),
+    }
 }
 
 /// `[VNET] SOURCE > DESTINATION/PROTOCOL`.
@@ -63,13 +78,35 @@ pub(super) fn flow(text: &str, names: &Names) -> Result<FlowKey> {
     })
 }
 
-fn protocol_number(text: &str) -> Option<u8> {
-    Some(match text.to_ascii_lowercase().as_str() {
-        "tcp" => 6,
-        "udp" => 17,
-        "icmp" => 1,
-        "icmpv6" => 58,
-        other => other.parse().ok()?,
+/// `[VNET] SOURCE DESTINATION PROTOCOL IDENTIFICATION`.
+pub(super) fn fragment(text: &str, names: &Names) -> Result<FragmentKey> {
+    let form = || {
+        anyhow!(
+            "`{text}` is no key of this map: expected [VNET] SOURCE DESTINATION PROTOCOL \
+             IDENTIFICATION, such as `local 192.0.2.7 198.51.100.10 udp 4711`; the protocol of IPv6 \
+             is `fragment`"
+        )
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (name, rest) = match words.as_slice() {
+        [name, rest @ ..] if rest.len() == 4 => (Some(*name), rest),
+        rest if rest.len() == 4 => (None, rest),
+        _ => return Err(form()),
+    };
+    let [source, destination, protocol, identification] = rest else {
+        return Err(form());
+    };
+    let address = |text: &str| {
+        let ip: IpAddr = text.parse().map_err(|_| form())?;
+        anyhow::Ok(Address::from(ip.to_canonical()))
+    };
+    Ok(FragmentKey {
+        vnet: name.map_or(Ok(VnetId::LOCAL), |name| vnet(name, names))?,
+        source: address(source)?,
+        destination: address(destination)?,
+        identification: identification.parse().map_err(|_| form())?,
+        protocol: protocol_number(protocol).ok_or_else(form)?,
+        reserved: [0; 3],
     })
 }
 
@@ -162,6 +199,35 @@ pub(super) fn route(text: &str, names: &Names) -> Result<(RouteKey, u32)> {
     ))
 }
 
+/// `SIDE [VNET] ADDRESS:PORT/PROTOCOL BITS`.
+pub(super) fn range(text: &str, names: &Names) -> Result<(RangeKey, u32)> {
+    let form = || {
+        anyhow!(
+            "`{text}` is no key of this map: expected SIDE [VNET] ADDRESS:PORT/PROTOCOL BITS, such \
+             as `listener local 198.51.100.10:8000/tcp 10`; sides are listener, origin"
+        )
+    };
+    let (side, rest) = text
+        .trim()
+        .split_once(char::is_whitespace)
+        .ok_or_else(form)?;
+    let side = match side {
+        "listener" => Side::Listener,
+        "origin" => Side::Origin,
+        _ => return Err(form()),
+    };
+    let (at, bits) = rest
+        .trim()
+        .rsplit_once(char::is_whitespace)
+        .ok_or_else(form)?;
+    let bits: u32 = bits.parse().map_err(|_| form())?;
+    if bits > 16 {
+        return Err(form());
+    }
+    let service = service(at, names)?;
+    Ok((RangeKey::new(&service, side), RangeKey::FIXED_BITS + bits))
+}
+
 /// `KIND INDEX-OR-NAME`.
 pub(super) fn entity(text: &str, names: &Names) -> Result<EntityKey> {
     let form = || {
@@ -236,6 +302,7 @@ mod tests {
             "blue 10.0.0.11:80/tcp",
             "local [2001:db8::1]:53/udp",
             "#9 10.0.0.1:1/tcp",
+            "local 198.51.100.10:8000+/udp",
         ] {
             let key = service(text, &names()).unwrap();
             assert_eq!(entry::service_key(&key, &names()), text);
@@ -255,6 +322,9 @@ mod tests {
         assert!(peer("203.0.113.2 vxlan").is_err());
         assert!(route("10.0.0.0/8", &names()).is_err());
         assert!(flow("192.0.2.7:40000 198.51.100.10:80/tcp", &names()).is_err());
+        assert!(range("listener 10.0.0.11:80/tcp", &names()).is_err());
+        assert!(range("listener 10.0.0.11:80/tcp 17", &names()).is_err());
+        assert!(fragment("192.0.2.7 198.51.100.10 udp", &names()).is_err());
         assert!(entity("pool web", &names()).is_err());
         assert!(reason("because").is_err());
         assert!(index("x", Some(EntityKind::Origin), &names()).is_err());
@@ -288,6 +358,24 @@ mod tests {
                 text
             );
         }
+        for text in [
+            "listener local 198.51.100.10:8000/tcp 10",
+            "origin blue [2001:db8::1]:0/udp 0",
+        ] {
+            assert_eq!(
+                entry::range_key(range(text, &names()).unwrap(), &names()),
+                text
+            );
+        }
+        for text in [
+            "local 192.0.2.7 198.51.100.10 udp 4711",
+            "blue 2001:db8::7 2001:db8::1 fragment 4294967295",
+        ] {
+            assert_eq!(
+                entry::fragment_key(&fragment(text, &names()).unwrap(), &names()),
+                text
+            );
+        }
         let key = entity("origin web-blue/a", &names()).unwrap();
         assert_eq!(entry::entity_key(key), "origin 3");
         assert_eq!(entity("origin 3", &names()).unwrap(), key);
@@ -307,6 +395,8 @@ mod tests {
             let _ = route(&text, &names);
             let _ = flow(&text, &names);
             let _ = entity(&text, &names);
+            let _ = range(&text, &names);
+            let _ = fragment(&text, &names);
         }
     }
 }

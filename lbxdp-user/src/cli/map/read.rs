@@ -87,6 +87,15 @@ pub(super) fn dump(
         "ROUTES" => listed(content()?.routes, |key, value| {
             Entry::new(entry::route_key(*key, names), entry::route(*value, names))
         }),
+        "RANGES" => listed(content()?.ranges, |key, value| {
+            Entry::new(entry::range_key(*key, names), entry::range(*key, *value))
+        }),
+        "FRAGMENTS" => listed(maps.fragments()?, |key, value| {
+            Entry::new(
+                entry::fragment_key(key, names),
+                entry::datagram(value, names),
+            )
+        }),
         "TUNNEL_PORTS" => {
             let ports = maps.tunnel_ports()?;
             ports
@@ -191,6 +200,23 @@ pub(super) fn get(
             let key = key::route(text, names)?;
             maps.routes()?.get(&key).map(|tunnel| {
                 Entry::new(entry::route_key(key, names), entry::route(*tunnel, names))
+            })
+        }
+        "RANGES" => {
+            // Exactly this prefix, not the longest that matches.
+            let key = key::range(text, names)?;
+            let ranges = maps.ranges()?;
+            ranges
+                .get(&key)
+                .map(|port| Entry::new(entry::range_key(key, names), entry::range(key, *port)))
+        }
+        "FRAGMENTS" => {
+            let key = key::fragment(text, names)?;
+            found(&maps.fragments, &key)?.map(|datagram| {
+                Entry::new(
+                    entry::fragment_key(&key, names),
+                    entry::datagram(&datagram, names),
+                )
             })
         }
         "TUNNEL_PORTS" => {

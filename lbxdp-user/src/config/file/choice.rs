@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{Value, wrong_type};
-use crate::config::model::{Protocol, XdpMode};
+use crate::config::model::{Hash, Protocol, XdpMode};
 use crate::config::report::{Report, did_you_mean};
 
 /// Names of encapsulations, of tunnels and of direct server return.
@@ -104,6 +104,7 @@ choice!(Protocol { "tcp" => Self::Tcp, "udp" => Self::Udp } unsupported {
     "icmp" => "listeners are TCP or UDP ports",
     "sctp" => "listeners are TCP or UDP ports",
 });
+choice!(Hash { "flow" => Self::Flow, "source" => Self::Source });
 choice!(EncapsulationName {
     "vxlan" => Self::Vxlan,
     "geneve" => Self::Geneve,

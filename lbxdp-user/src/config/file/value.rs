@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{Value, wrong_type};
+use crate::config::model::Ports;
 use crate::config::report::Report;
 
 /// A string that no message may repeat.
@@ -25,6 +26,10 @@ impl fmt::Debug for Secret {
 /// A MAC address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mac(pub(crate) [u8; 6]);
+
+/// Several ports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortRange(pub(crate) Ports);
 
 /// One value of a header field, or several.
 #[derive(Clone, Debug)]
@@ -106,6 +111,31 @@ from_string!(Mac, "a MAC address", |text| {
     }
     Ok(Self(mac))
 });
+
+from_string!(
+    PortRange,
+    "a range of ports (\"8000-8099\") or \"any\"",
+    |text| {
+        const HINT: &str = "write the first and the last, as in \"8000-8099\", or \"any\"";
+        if text == "any" {
+            return Ok(Self(Ports::Any));
+        }
+        let Some((first, last)) = text.split_once('-') else {
+            return Err(match text.parse::<u16>() {
+                Ok(port) => format!("write `port = {port}` instead"),
+                Err(_) => HINT.to_owned(),
+            });
+        };
+        let number = |text: &str| text.trim().parse::<u16>().map_err(|_| HINT.to_owned());
+        let (first, last) = (number(first)?, number(last)?);
+        match first {
+            0 => Err("the first port is at least 1".to_owned()),
+            _ if first > last => Err("the first port comes first".to_owned()),
+            _ if first == last => Ok(Self(Ports::One(first))),
+            _ => Ok(Self(Ports::Range(first, last))),
+        }
+    }
+);
 
 impl Value for bool {
     fn form() -> String {

@@ -272,6 +272,16 @@ const BALANCER: &[Bad] = bad! {
     VNETS { "port = 7, protocol = \"udp\"" => "port = 7, protocol = \"sctp\"" } -> "load_balancer[echo].listeners[0].protocol": "not supported by this version";
     VNETS { "port = 7, protocol = \"udp\"" => "port = 7" } -> "load_balancer[echo].listeners[0].protocol": "missing";
     VNETS { "port = 7, protocol = \"udp\"" => "protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].port": "missing";
+    VNETS { "port = 7, protocol = \"udp\"" => "port = 7, ports = \"7-9\", protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].ports": "both", "remove one";
+    VNETS { "port = 7, protocol = \"udp\"" => "ports = \"7\", protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].ports": "not a range of ports", "`port = 7`";
+    VNETS { "port = 7, protocol = \"udp\"" => "ports = \"9-7\", protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].ports": "comes first";
+    VNETS { "port = 7, protocol = \"udp\"" => "ports = \"0-7\", protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].ports": "at least 1";
+    VNETS { "port = 7, protocol = \"udp\"" => "ports = \"7-70000\", protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].ports": "not a range of ports", "\"8000-8099\"";
+    VNETS { "port = 7, protocol = \"udp\"" => "ports = 7, protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].ports": "expected a range of ports", "an integer";
+    VNETS { "port = 7, protocol = \"udp\"" => "port = 7, protocol = \"udp\", hash = \"client\"" } -> "load_balancer[echo].listeners[0].hash": "not one of", "\"source\"";
+    VNETS { "port = 7, protocol = \"udp\" }" => "ports = \"7-9\", protocol = \"udp\" }, { address = \"198.51.100.10\", ports = \"9-12\", protocol = \"udp\" }" } -> "load_balancer[echo].listeners[1]": "ranges of ports that overlap", "198.51.100.10:7-9", "198.51.100.10:9-12";
+    VNETS { "port = 80, protocol = \"tcp\"" => "ports = \"80-90\", protocol = \"tcp\"", "default_pools = [\"web-blue\", \"web-green\"]" => "default_pools = [\"web-green\"]" } -> "pool[web-green].origin[a].port": "several ports", "leave `port` out";
+    VNETS { "port = 7, protocol = \"udp\" }" => "ports = \"any\", protocol = \"udp\" }, { address = \"198.51.100.11\", port = 9, protocol = \"udp\" }" } -> "pool[echo-green].origin[a].address": "no unambiguous way back", "198.51.100.10:any";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"0.0.0.0\", port = 7" } -> "load_balancer[echo].listeners[0].address": "unspecified";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"203.0.113.1\", port = 7" } -> "load_balancer[echo].listeners[0].address": "an address of the node", "VIP";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"203.0.113.2\", port = 7" } -> "load_balancer[echo].listeners[0].address": "far end of tunnel \"blue/blue-1\"";

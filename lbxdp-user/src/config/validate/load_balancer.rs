@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::address::check_usable;
 use super::name;
 use crate::config::file::{self, Field, SteeringName};
-use crate::config::model::{Listener, LoadBalancer, Pool, Steering, Vnet};
+use crate::config::model::{Hash, Listener, LoadBalancer, Pool, Ports, Steering, Vnet};
 use crate::config::report::{Report, did_you_mean};
 
 pub(super) fn load_balancers(
@@ -73,22 +73,44 @@ fn listener(written: &file::Listener, report: &mut Report<'_>) -> Option<Listene
         .address
         .required(path, "address", "write the VIP", report)
         .copied();
-    let hint = "write a port from 1 to 65535";
-    let port = written.port.required(path, "port", hint, report).copied();
+    let ports = ports(written, report);
     let protocol = written
         .protocol
         .required(path, "protocol", "write \"tcp\" or \"udp\"", report)
         .copied();
-    if port == Some(0) {
-        report.error(format!("{path}.port"), "0 is no port to listen at", hint);
-    }
     let address =
         address.filter(|&address| check_usable(address, &format!("{path}.address"), report))?;
     Some(Listener {
         address,
-        port: port?,
+        ports: ports?,
         protocol: protocol?,
+        hash: written.hash.or(Hash::Flow),
     })
+}
+
+/// One of `port` and `ports`.
+fn ports(written: &file::Listener, report: &mut Report<'_>) -> Option<Ports> {
+    let path = &written.path;
+    if written.ports.is_absent() {
+        let hint = "write a port from 1 to 65535, or `ports = \"8000-8099\"`";
+        let port = *written.port.required(path, "port", hint, report)?;
+        if port == 0 {
+            report.error(
+                format!("{path}.port"),
+                "0 is no port to listen at",
+                "write a port from 1 to 65535, or `ports = \"any\"` for all of them",
+            );
+        }
+        return Some(Ports::One(port));
+    }
+    if !written.port.is_absent() {
+        report.error(
+            format!("{path}.ports"),
+            "both `port` and `ports` are written",
+            "remove one of them",
+        );
+    }
+    written.ports.given().map(|ports| ports.0)
 }
 
 fn default_pools(

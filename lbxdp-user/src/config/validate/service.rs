@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use super::address::{alike, family};
 use super::name::vnet_name;
 use super::reach::own_address;
-use crate::config::model::{Config, Forwarding, Listener, LoadBalancer, Origin, Pool, Protocol};
+use crate::config::model::{
+    Config, Forwarding, Listener, LoadBalancer, Origin, Pool, Ports, Protocol,
+};
 use crate::config::report::Report;
 
 pub(super) fn check(config: &Config, report: &mut Report<'_>) {
@@ -32,22 +34,26 @@ impl Offer<'_> {
     }
 
     fn title(&self) -> String {
-        let Listener {
-            address,
-            port,
-            protocol,
-        } = self.listener;
-        let at = match address {
-            IpAddr::V4(_) => format!("{address}:{port}"),
-            IpAddr::V6(_) => format!("[{address}]:{port}"),
-        };
-        format!("{:?} ({} {at})", self.name, protocol.name())
+        let listener = self.listener;
+        format!("{:?} ({} {listener})", self.name, listener.protocol.name())
     }
 
     /// The client's side, which replies must be given back.
-    fn service(&self) -> (Option<&String>, Listener) {
-        (self.balancer.virtual_network.as_ref(), self.listener)
+    fn service(&self) -> Side<'_> {
+        Side {
+            vnet: self.balancer.virtual_network.as_ref(),
+            address: self.listener.address,
+            protocol: self.listener.protocol,
+        }
     }
+}
+
+/// Where listeners are, or origins under NAT, ports aside.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Side<'c> {
+    vnet: Option<&'c String>,
+    address: IpAddr,
+    protocol: Protocol,
 }
 
 /// All listeners that take traffic.
@@ -113,21 +119,37 @@ fn check_vips(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>) {
 }
 
 fn check_twice(offers: &[Offer<'_>], report: &mut Report<'_>) {
-    let mut seen: BTreeMap<_, &Offer<'_>> = BTreeMap::new();
+    let mut seen: BTreeMap<Side<'_>, Vec<&Offer<'_>>> = BTreeMap::new();
     for offer in offers {
-        if let Some(other) = seen.get(&offer.service()) {
+        let others = seen.entry(offer.service()).or_default();
+        let ports = offer.listener.ports;
+        let other = others
+            .iter()
+            .find(|other| other.listener.ports.contradicts(ports));
+        if let Some(other) = other {
             let vnet = vnet_name(offer.balancer.virtual_network.as_ref());
+            let (problem, hint) = if other.listener.ports == ports {
+                (
+                    "offer the same",
+                    "give one of them another address, port or protocol, or disable it",
+                )
+            } else {
+                (
+                    "have ranges of ports that overlap",
+                    "let the ranges not overlap; only a single port or a range may lie within a larger one: the single port within the range, the range within \"any\"",
+                )
+            };
             report.error(
                 offer.path(),
                 format!(
-                    "load balancers {} and {} offer the same in vnet {vnet:?}",
+                    "load balancers {} and {} {problem} in vnet {vnet:?}",
                     other.title(),
                     offer.title()
                 ),
-                "give one of them another address, port or protocol, or disable it",
+                hint,
             );
         } else {
-            seen.insert(offer.service(), offer);
+            others.push(offer);
         }
     }
 }
@@ -194,13 +216,13 @@ fn check_dsr(
         let other = balancer
             .listeners
             .iter()
-            .find(|listener| listener.port != written.port);
+            .find(|listener| listener.ports != Ports::One(written.port));
         if let (Some(listener), true) = (other, written.port != 0) {
             report.error(
                 format!("pool[{pool_name}].origin[{origin}].port"),
                 format!(
                     "load balancer {name:?} listens at port {}, and forwarding = \"dsr\" cannot rewrite it to {}: the client's packet is not changed",
-                    listener.port, written.port
+                    listener.ports, written.port
                 ),
                 "leave `port` out, or use forwarding = \"nat\"",
             );
@@ -208,50 +230,87 @@ fn check_dsr(
     }
 }
 
-/// Where a reply of an origin that sees its clients comes from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct ReplySource<'c> {
-    vnet: Option<&'c String>,
-    address: IpAddr,
-    port: u16,
-    protocol: Protocol,
+/// A way back: from where, and to which listener.
+struct Way<'c> {
+    /// Ports that the replies come from.
+    ports: Ports,
+    offer: &'c Offer<'c>,
+    /// Whether replies keep their port.
+    keeps_port: bool,
+    pool: &'c str,
+    origin: &'c str,
+}
+
+impl Way<'_> {
+    /// Whether some reply could be of either, and would be changed differently.
+    fn contradicts(&self, other: &Self) -> bool {
+        let same = self.offer.service() == other.offer.service()
+            && (self.offer.listener.ports == other.offer.listener.ports
+                || self.keeps_port && other.keeps_port);
+        !same && self.ports.overlaps(other.ports)
+    }
 }
 
 /// A reply shows its origin alone, so the origin must tell which listener the client had asked.
 fn check_way_back(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>) {
-    let mut ways: BTreeMap<ReplySource<'_>, (&Offer<'_>, &str, &str)> = BTreeMap::new();
+    let mut ways: BTreeMap<Side<'_>, Vec<Way<'_>>> = BTreeMap::new();
     for offer in offers {
         for (pool_name, pool) in pools(config, offer.balancer, report) {
             if pool.forwarding != Forwarding::NatPreserve || !pool.enabled {
                 continue;
             }
             for (origin_name, origin) in pool.origins.iter().filter(|(_, origin)| origin.enabled) {
-                let port = if origin.port == 0 {
-                    offer.listener.port
-                } else {
-                    origin.port
+                let listener = offer.listener;
+                if origin.port != 0 && listener.ports.is_range() {
+                    report.error(
+                        format!("pool[{pool_name}].origin[{origin_name}].port"),
+                        format!(
+                            "load balancer {} listens at several ports: replies from port {} do not show which of them the client had asked",
+                            offer.title(),
+                            origin.port
+                        ),
+                        "leave `port` out, so that it is the listener's",
+                    );
+                    continue;
+                }
+                let way = Way {
+                    ports: if origin.port == 0 {
+                        listener.ports
+                    } else {
+                        Ports::One(origin.port)
+                    },
+                    offer,
+                    keeps_port: origin.port == 0 || listener.ports == Ports::One(origin.port),
+                    pool: pool_name,
+                    origin: origin_name,
                 };
-                let source = ReplySource {
+                let source = Side {
                     vnet: origin.virtual_network.as_ref(),
                     address: origin.address,
-                    port,
-                    protocol: offer.listener.protocol,
+                    protocol: listener.protocol,
                 };
-                let &mut (other, other_pool, other_origin) =
-                    ways.entry(source)
-                        .or_insert((offer, pool_name, origin_name));
+                let others = ways.entry(source).or_default();
+                let Some(other) = others.iter().find(|other| other.contradicts(&way)) else {
+                    others.push(way);
+                    continue;
+                };
                 // The same listener twice has been reported as that.
-                if other.service() == offer.service() {
+                if other.offer.service() == offer.service()
+                    && other.offer.listener.ports.contradicts(listener.ports)
+                {
                     continue;
                 }
                 report.error(
                     format!("pool[{pool_name}].origin[{origin_name}].address"),
                     format!(
-                        "{} {}:{port} in vnet {:?} serves both {} (as \"{other_pool}/{other_origin}\") and {}: its replies do not show which of them the client had asked, so there is no unambiguous way back",
-                        offer.listener.protocol.name(),
+                        "{} {}:{} in vnet {:?} serves both {} (as \"{}/{}\") and {}: its replies do not show which of them the client had asked, so there is no unambiguous way back",
+                        listener.protocol.name(),
                         origin.address,
+                        way.ports,
                         vnet_name(origin.virtual_network.as_ref()),
-                        other.title(),
+                        other.offer.title(),
+                        other.pool,
+                        other.origin,
                         offer.title()
                     ),
                     "write source = \"snat\", or let the server listen at a port or an address of its own for each listener",

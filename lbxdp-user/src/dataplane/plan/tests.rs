@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     peers: 8,
     tunnels: 8,
     routes: 8,
+    ranges: 8,
     entities: 64,
     listener_counters: 16,
 };
@@ -126,7 +127,7 @@ fn service(last: u8) -> Service {
         address: Address::from_v4([10, 0, 0, last]),
         port: Port::new(80),
         protocol: 6,
-        reserved: 0,
+        range: 0,
         vnet: VnetId::LOCAL,
     }
 }
