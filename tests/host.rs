@@ -291,8 +291,8 @@ fn parameters(tunnel: &Tunnel, flags: u8) -> lbxdp_ebpf::encap::Tunnel {
     lbxdp_ebpf::encap::Tunnel {
         source: tunnel.local.parse().expect("an address"),
         destination: tunnel.remote.parse().expect("an address"),
-        ttl: 64,
-        dscp: 0,
+        ttl: Some(64),
+        dscp: Some(0),
         source_entropy: flags & PATH_SOURCE_ENTROPY != 0,
         udp_checksum: flags & PATH_UDP_CHECKSUM != 0,
         shape: match tunnel.kind {

@@ -35,8 +35,9 @@ pub use node::{
 };
 pub use origin::{Mode, ORIGIN_DOWN, Origin, OriginIndex};
 pub use path::{
-    Encapsulation, HEADER_SPACE, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
-    PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM, Path, TunnelIndex,
+    Encapsulation, HEADER_SPACE, PATH_DSCP_INHERIT, PATH_GRE_CHECKSUM, PATH_GRE_KEY,
+    PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_TTL_INHERIT, PATH_UDP_CHECKSUM,
+    Path, TunnelIndex,
 };
 pub(crate) use pod::abi_type;
 #[cfg(not(target_arch = "bpf"))]

@@ -9,6 +9,7 @@
 //! | field | from |
 //! |---|---|
 //! | outer total or payload length | the packet |
+//! | ECN, and DSCP and TTL if asked for | the packet (RFC 6040, 4.1) |
 //! | outer IPv4 header checksum | [`Path::header_sum`], and what was patched |
 //! | inner protocol or EtherType | IP version of the packet |
 //! | UDP length; source port | the packet; 49152 + 14 bits of the flow's hash |
@@ -66,6 +67,7 @@ pub fn push<F: Frame>(
         let at = start + header_len;
         sum = inner_sum(frame, at, inner).or_else(|| frame.sum(at, inner.length.into()));
     }
+    outer::inherit(frame, start, path, start + header_len, inner.version)?;
     match path.outer {
         4 => push_outer::<F, Ipv4>(frame, start, path, inner, hash, sum),
         6 => push_outer::<F, Ipv6>(frame, start, path, inner, hash, sum),
@@ -130,7 +132,7 @@ fn finish<F: Frame, O: Outer, S: Shim>(
     let headers: &mut Pair<O, S> = frame.at_mut(start)?;
     headers
         .first
-        .fill(path, length, S::protocol(inner.version), entropy);
+        .fill(length, S::protocol(inner.version), entropy);
     headers.second.fill(inner.version, length, hash);
     if let Some(sum) = sum.filter(|_| path.has(S::SUMMED)) {
         headers.second.seal(headers.first.pseudo_sum(length), sum);

@@ -31,6 +31,7 @@ extern crate std;
 pub mod abi;
 pub mod checksum;
 pub mod decap;
+pub mod ecn;
 pub mod encap;
 pub mod fragment;
 pub mod frame;

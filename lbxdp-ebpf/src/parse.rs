@@ -128,6 +128,10 @@ pub struct Ip {
     pub flow_protocol: u8,
     /// Identification of a fragment's datagram.
     pub identification: u32,
+    /// Traffic class of the packet around this one; 0 outside of tunnels.
+    pub outer_class: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
     /// Source address of the flow: its own, or, of an ICMP error, the destination that it quotes.
     pub source: Address,
     /// Destination address.
@@ -135,7 +139,7 @@ pub struct Ip {
 }
 
 const _: () = assert!(
-    size_of::<Ip>() == 4 + size_of::<Outline>() + 4 + 4 + 16 + 16,
+    size_of::<Ip>() == 4 + size_of::<Outline>() + 4 + 4 + 4 + 16 + 16,
     "the type has padding"
 );
 
@@ -154,6 +158,8 @@ impl Ip {
         fragmentation: 0,
         flow_protocol: 0,
         identification: 0,
+        outer_class: 0,
+        reserved: [0; 3],
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
     };
@@ -262,7 +268,7 @@ pub fn link<F: Frame>(frame: &F) -> Result<(usize, Version), Reason> {
 }
 
 /// Parses the IP header at `start`, of a packet that must end before `end`, into `ip`: in its place at
-/// once, since the kernel's stack is small.
+/// once, since the kernel's stack is small. What is around the packet is left as it is there.
 ///
 /// # Errors
 /// The packet is cut short, contradicts itself, or has too many extension headers.

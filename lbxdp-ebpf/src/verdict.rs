@@ -136,6 +136,7 @@ reasons! {
     OriginMissing    Drop "origin_missing"     "The row names an origin that does not exist.";
     FamilyMismatch   Drop "family_mismatch"    "The origin's address is of the other IP version.";
     FragmentEarly    Drop "fragment_early"     "The packet is a fragment for a VIP, and no first fragment of its datagram, which has the ports, has come of late.";
+    CongestionLost   Drop "congestion_lost"    "The tunnel packet has met congestion, and the packet inside, not being ECN-capable, can tell so only by being dropped.";
     TtlExpired       Drop "ttl_expired"        "The packet's TTL or hop limit is used up.";
     TooBig           Drop "too_big"            "The packet is larger than its path allows, and its sender cannot be told.";
     TooBigLimited    Drop "too_big_limited"    "The packet is larger than the path to the origin allows; too many senders have been told so of late to tell this one.";

@@ -5,6 +5,7 @@
 
 mod dsr;
 mod echo;
+mod ecn;
 mod forwarding;
 mod fragments;
 mod headers;
@@ -85,6 +86,7 @@ pub fn all() -> Vec<Case> {
         tunnelled::cases(),
         dsr::cases(),
         echo::cases(),
+        ecn::cases(),
         related::cases(),
         replies::cases(),
         snat::cases(),

@@ -232,6 +232,21 @@ impl Packet {
         self
     }
 
+    /// Sets the type of service or traffic class of the outermost IP header.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn outer_tos(mut self, tos: u8) -> Self {
+        let outer = self.layers.iter_mut().find_map(|layer| match layer {
+            Layer::Ipv4(ip) => Some(&mut ip.tos),
+            Layer::Ipv6(ip) => Some(&mut ip.traffic_class),
+            _ => None,
+        });
+        *outer.expect("the packet has an IP layer") = tos;
+        self
+    }
+
     /// Sets the type of service or traffic class: DSCP and ECN.
     #[must_use]
     pub fn tos(mut self, tos: u8) -> Self {

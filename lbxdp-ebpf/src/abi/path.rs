@@ -18,11 +18,15 @@ pub const PATH_GRE_KEY: u8 = 1 << 3;
 pub const PATH_GRE_CHECKSUM: u8 = 1 << 4;
 /// GENEVE carries Ethernet (protocol type 0x6558) rather than bare IP.
 pub const PATH_INNER_ETHERNET: u8 = 1 << 5;
+/// The DSCP of the outer header is that of the packet inside.
+pub const PATH_DSCP_INHERIT: u8 = 1 << 6;
+/// TTL or hop limit of the outer header is that of the packet inside.
+pub const PATH_TTL_INHERIT: u8 = 1 << 7;
 
 /// The way from this node to an origin or to the far end of a tunnel (also map `TUNNELS`).
 ///
 /// All that does not change from packet to packet is prepared by the agent; the
-/// program fills in lengths, entropy, inner protocol and checksums.
+/// program fills in lengths, ECN, entropy, inner protocol and checksums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Path {

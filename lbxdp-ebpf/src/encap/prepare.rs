@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{Outer, Shim, shim};
 use crate::abi::{
-    Encapsulation, HEADER_SPACE, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
-    PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM, Path,
+    Encapsulation, HEADER_SPACE, PATH_DSCP_INHERIT, PATH_GRE_CHECKSUM, PATH_GRE_KEY,
+    PATH_INNER_ETHERNET, PATH_SOURCE_ENTROPY, PATH_TTL_INHERIT, PATH_UDP_CHECKSUM, Path,
 };
 use crate::checksum::Sum;
 use crate::frame::Wire;
@@ -22,11 +22,11 @@ pub struct Tunnel {
     pub source: IpAddr,
     /// Outer destination: the far end, or the origin itself (direct server return).
     pub destination: IpAddr,
-    /// TTL or hop limit of the outer header; 64 is usual.
-    pub ttl: u8,
-    /// DSCP of the outer header, 0 to 63. Its ECN is "not ECN-capable" (RFC 6040, 4.1, compatibility
-    /// mode).
-    pub dscp: u8,
+    /// TTL or hop limit of the outer header, 64 is usual; `None` for that of the packet inside.
+    pub ttl: Option<u8>,
+    /// DSCP of the outer header, 0 to 63; `None` for that of the packet inside. Its ECN is always
+    /// that of the packet inside.
+    pub dscp: Option<u8>,
     /// Without UDP: replace the low 16 bits of [`Tunnel::source`] by the flow's entropy. The far
     /// end must accept any such source.
     pub source_entropy: bool,
@@ -131,8 +131,8 @@ impl Tunnel {
         Self {
             source,
             destination,
-            ttl: 64,
-            dscp: 0,
+            ttl: Some(64),
+            dscp: Some(0),
             source_entropy: false,
             udp_checksum: false,
             shape,
@@ -171,13 +171,17 @@ impl Tunnel {
 /// # Errors
 /// A parameter that the headers cannot express.
 pub fn prepare(tunnel: &Tunnel) -> Result<Path, PrepareError> {
-    if tunnel.dscp > 63 {
-        return Err(PrepareError::DscpTooLarge(tunnel.dscp));
-    }
-    if tunnel.ttl == 0 {
-        return Err(PrepareError::NoTtl);
-    }
     let mut flags = 0;
+    match tunnel.dscp {
+        Some(dscp) if dscp > 63 => return Err(PrepareError::DscpTooLarge(dscp)),
+        Some(_) => {}
+        None => flags |= PATH_DSCP_INHERIT,
+    }
+    match tunnel.ttl {
+        Some(0) => return Err(PrepareError::NoTtl),
+        Some(_) => {}
+        None => flags |= PATH_TTL_INHERIT,
+    }
     if tunnel.source_entropy {
         flags |= PATH_SOURCE_ENTROPY;
     }
@@ -236,7 +240,8 @@ pub fn prepare(tunnel: &Tunnel) -> Result<Path, PrepareError> {
 /// Writes outer header and shim into the path.
 fn write<S: Shim>(path: &mut Path, tunnel: &Tunnel, shim: S) -> Result<(), PrepareError> {
     let protocol = S::protocol(crate::parse::Version::V4);
-    let type_of_service = tunnel.dscp << 2;
+    let type_of_service = tunnel.dscp.unwrap_or(0) << 2;
+    let ttl = tunnel.ttl.unwrap_or(64);
     // Its low half will be overwritten, and is kept out of the sum.
     let entropy = (tunnel.source_entropy && !S::HAS_PORTS).then_some([0, 0]);
     match (tunnel.source, tunnel.destination) {
@@ -245,7 +250,7 @@ fn write<S: Shim>(path: &mut Path, tunnel: &Tunnel, shim: S) -> Result<(), Prepa
                 version_ihl: 0x45,
                 type_of_service,
                 flags_fragment_offset: [IPV4_DF, 0],
-                time_to_live: tunnel.ttl,
+                time_to_live: ttl,
                 protocol,
                 source: source.octets(),
                 destination: destination.octets(),
@@ -269,13 +274,13 @@ fn write<S: Shim>(path: &mut Path, tunnel: &Tunnel, shim: S) -> Result<(), Prepa
             let mut outer = Ipv6 {
                 version_class_label: [0x60 | (type_of_service >> 4), type_of_service << 4, 0, 0],
                 next_header: protocol,
-                hop_limit: tunnel.ttl,
+                hop_limit: ttl,
                 source: source.octets(),
                 destination: destination.octets(),
                 ..Ipv6::default()
             };
             if entropy.is_some() {
-                outer.fill(path, 0, protocol, entropy);
+                outer.fill(0, protocol, entropy);
             }
             path.outer = 6;
             put(

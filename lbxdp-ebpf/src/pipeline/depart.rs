@@ -1,5 +1,6 @@
 use super::Steps;
 use crate::abi::{Address, Path, Port};
+use crate::ecn;
 use crate::encap;
 use crate::frame::{Frame, NoRoom};
 use crate::icmp;
@@ -39,6 +40,10 @@ pub struct Order {
     /// Of [`Task::Forward`], the largest TCP segment size that the packet may announce, or 0 if it
     /// announces none; of [`Task::TooBig`], the MTU.
     pub limit: u16,
+    /// What the ECN field becomes; 0 leaves it.
+    pub ecn: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
 }
 
 /// What becomes of a packet.
@@ -56,7 +61,8 @@ pub enum Task {
 }
 
 const _: () = assert!(
-    size_of::<Order>() == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2,
+    size_of::<Order>()
+        == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2 + 1 + 3,
     "the order has padding"
 );
 
@@ -80,6 +86,8 @@ impl Order {
             vlan: [0; 2],
         },
         limit: 0,
+        ecn: 0,
+        reserved: [0; 3],
     };
 }
 
@@ -200,6 +208,9 @@ fn write<F: Frame>(
     let outline = &order.outline;
     if order.takes_hop {
         nat::take_hop(frame, start, outline.version)?;
+    }
+    if order.ecn != 0 {
+        ecn::mark(frame, start, outline.version, order.ecn)?;
     }
     if let Some(end) = order.end {
         nat::rewrite(frame, start, outline, end, &order.address, order.port)?;

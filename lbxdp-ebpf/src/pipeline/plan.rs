@@ -5,6 +5,7 @@ use crate::abi::{
     Mode, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED, Path, Port, Reverse, RouteKey,
     Seen, Session, TunnelIndex, VnetId,
 };
+use crate::ecn::{self, Unspeakable};
 use crate::encap;
 use crate::fragment;
 use crate::frame::Frame;
@@ -114,6 +115,7 @@ pub(super) fn request<'t, T: Tables>(
         ..Order::EMPTY
     };
     to.task = task(subject);
+    to.ecn = ecn(subject)?;
     if mode == Mode::NatSnat {
         // Last: nothing is remembered of a packet that is not forwarded.
         let session = session.filter(|session| is_with(session, index, &origin));
@@ -293,6 +295,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
     };
     has_hops_left(ip)?;
     to.task = task(subject);
+    to.ecn = ecn(subject)?;
     if subject.ports.opens()
         && let Some(origin) = tables.origin(reverse.origin)
     {
@@ -326,6 +329,13 @@ fn task(subject: &Subject<'_>) -> Task {
     } else {
         Task::Forward
     }
+}
+
+/// What the packet's ECN field becomes as it leaves its tunnel.
+#[inline(always)]
+fn ecn(subject: &Subject<'_>) -> Result<u8, Reason> {
+    ecn::combine(subject.ip.outer_class, subject.ip.traffic_class)
+        .map_err(|Unspeakable| Reason::CongestionLost)
 }
 
 /// The largest TCP segment size that either end of a connection may announce. What one end

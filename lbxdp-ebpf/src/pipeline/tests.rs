@@ -349,7 +349,7 @@ fn every_tunnel(mut check: impl FnMut(&Tunnel, Version)) {
             for options in 0..4 {
                 for inner in VERSIONS {
                     let mut tunnel = Tunnel::new(node(outer), far(outer), shape);
-                    tunnel.dscp = 10;
+                    tunnel.dscp = Some(10);
                     tunnel.udp_checksum = options & 1 != 0;
                     tunnel.source_entropy = options & 2 != 0;
                     check(&tunnel, inner);

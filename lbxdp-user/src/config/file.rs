@@ -29,7 +29,7 @@ pub(super) use choice::{
 pub(super) use codes::Codes;
 pub(super) use read::Field;
 pub use reference::reference;
-pub(super) use value::{HeaderValues, Mac, PortRange, Secret};
+pub(super) use value::{HeaderValues, Mac, OrInherit, PortRange, Secret};
 
 section! {
     /// A configuration file is TOML with these tables. Any other key is an error.
@@ -130,8 +130,12 @@ section! {
         routes: Vec<IpNet>,
         /// Largest IP packet that may enter, in bytes; at least 576, with IPv6 inside at least 1280. Default: 1500 less the encapsulation, see below.
         mtu: u16,
-        /// TTL or hop limit of the outer header, 1 to 255. Default 64.
-        ttl: u16,
+        /// TTL or hop limit of the outer header, 1 to 255, or `"inherit"` for that of the packet inside. Default 64.
+        ttl: OrInherit,
+        /// DSCP of the outer header, 0 to 63, or `"inherit"` for that of the packet inside. Default 0. ECN is always handed through, both ways, as RFC 6040 says.
+        dscp: OrInherit,
+        /// Whether the outer UDP checksum of `vxlan`, `geneve` and `gue` is computed. Default `false`: zero, which the far end must accept over IPv6 (RFC 6935).
+        udp_checksum: bool,
         /// Name of the kernel's device, at most 15 bytes. Default `lbx-NAME` if NAME begins with the VNet's name and has at most 11 bytes; else `lbx-`, up to 6 bytes of NAME, `-`, and 4 digits of a hash of VNet and NAME.
         device: String,
         /// ICMP echo to the far end. On by default.
@@ -218,6 +222,12 @@ section! {
         key: u32,
         /// UDP destination port, with `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
+        /// TTL or hop limit of the outer header, with an encapsulation, 1 to 255, or `"inherit"` for that of the client's packet. Default 64.
+        ttl: OrInherit,
+        /// DSCP of the outer header, with an encapsulation, 0 to 63, or `"inherit"` for that of the client's packet. Default 0. ECN is always that of the client's packet (RFC 6040).
+        dscp: OrInherit,
+        /// Whether the outer UDP checksum of `vxlan`, `geneve` and `gue` is computed. Default `false`: zero, which the origin must accept over IPv6 (RFC 6935).
+        udp_checksum: bool,
         /// Origins, at least one.
         origin: Vec<Origin>,
     }
@@ -276,7 +286,7 @@ section! {
         address: IpAddr,
         /// The port, 1 to 65535. This or `ports` is required.
         port: u16,
-        /// Several ports: the first and the last, as in `"8000-8099"`, or `"any"`. A listener of a single port goes before one of a range, and that before one of any port. Origins of `nat` pools must keep the port (`port = 0`).
+        /// Several ports: the first and the last, as in `"8000-8099"`, or `"any"`. A listener of a single port goes before one of a range, and that before one of any port. Origins of pools with `source = "preserve"` must keep the port (`port = 0`).
         ports: PortRange,
         /// The protocol. Required.
         protocol: Protocol,

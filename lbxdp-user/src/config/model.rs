@@ -184,10 +184,32 @@ pub struct Tunnel {
     pub routes: Vec<IpNet>,
     /// Largest IP packet that may enter, in bytes.
     pub mtu: u16,
-    /// TTL or hop limit of the outer header.
-    pub ttl: u8,
+    /// What is configured of the outer header.
+    pub outer: OuterHeader,
     /// How the tunnel's health is probed; `None` when it is not.
     pub health_check: Option<TunnelCheck>,
+}
+
+/// What is configured of the outer header of an encapsulation. Its ECN is always that of the packet
+/// inside (RFC 6040).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OuterHeader {
+    /// TTL or hop limit; `None` for that of the packet inside.
+    pub ttl: Option<u8>,
+    /// DSCP, 0 to 63; `None` for that of the packet inside.
+    pub dscp: Option<u8>,
+    /// Whether the UDP checksum is computed; otherwise it is zero (RFC 768; RFC 6935 over IPv6).
+    pub udp_checksum: bool,
+}
+
+impl Default for OuterHeader {
+    fn default() -> Self {
+        Self {
+            ttl: Some(64),
+            dscp: Some(0),
+            udp_checksum: false,
+        }
+    }
 }
 
 /// The encapsulation of a tunnel. UDP ports are destination ports.
@@ -307,6 +329,8 @@ pub struct Pool {
     pub monitor: Option<String>,
     /// How packets reach its origins.
     pub forwarding: Forwarding,
+    /// What is configured of the outer header, of direct server return.
+    pub outer: OuterHeader,
     /// Its origins by name.
     pub origins: BTreeMap<String, Origin>,
 }

@@ -115,7 +115,7 @@ fn a_tunnel_is_completed() {
         (blue.local, blue.remote),
         (ip("203.0.113.1"), ip("203.0.113.2"))
     );
-    assert_eq!((blue.mtu, blue.ttl), (1450, 64));
+    assert_eq!((blue.mtu, blue.outer), (1450, OuterHeader::default()));
     assert_eq!(blue.routes, ["10.0.0.0/8".parse().unwrap()]);
     let check = blue.health_check.as_ref().unwrap();
     assert_eq!(check.target, ip("10.255.0.2"));

@@ -217,6 +217,10 @@ mod tests {
             "port = 7, protocol = \"udp\"",
             "ports = \"8000-8099\", protocol = \"udp\", hash = \"source\"",
         );
+        let text = text.replace(
+            "name = \"echo-green\"",
+            "name = \"echo-green\"\nsource = \"preserve\"",
+        );
         let config = config::parse(&text, Path::new("/"))
             .expect("a good configuration")
             .config;

@@ -8,7 +8,7 @@ use lbxdp_ebpf::encap::{self, InnerEthernet, Shape};
 
 use super::{tunnel_name, used_pools};
 use crate::config::model::{
-    Config, DsrEncapsulation, Forwarding, Origin, Pool, Tunnel, TunnelKind,
+    Config, DsrEncapsulation, Forwarding, Origin, OuterHeader, Pool, Tunnel, TunnelKind,
 };
 use crate::slots::Slots;
 
@@ -128,7 +128,10 @@ pub(super) fn to_origin(
     let Some(source) = config.node.address_like(origin.address) else {
         return Path::UNRESOLVED;
     };
-    let headers = encap::Tunnel::new(source, origin.address, shape);
+    let headers = with_outer(
+        encap::Tunnel::new(source, origin.address, shape),
+        pool.outer,
+    );
     let overhead = u16::try_from(headers.header_len()).unwrap_or(u16::MAX);
     // The validation has excluded what cannot be prepared.
     encap::prepare(&headers).map_or(Path::UNRESOLVED, |path| {
@@ -172,10 +175,10 @@ pub(super) fn into_tunnel(
         (TunnelKind::IpIp, _) => Shape::IpIp,
         (TunnelKind::Gue { port }, _) => Shape::Gue { port },
     };
-    let headers = encap::Tunnel {
-        ttl: tunnel.ttl,
-        ..encap::Tunnel::new(tunnel.local, tunnel.remote, shape)
-    };
+    let headers = with_outer(
+        encap::Tunnel::new(tunnel.local, tunnel.remote, shape),
+        tunnel.outer,
+    );
     let overhead = u16::try_from(headers.header_len()).unwrap_or(u16::MAX);
     encap::prepare(&headers).map_or(Path::UNRESOLVED, |mut path| {
         path.tunnel = slots
@@ -184,6 +187,21 @@ pub(super) fn into_tunnel(
             .unwrap_or(Path::NO_TUNNEL);
         leave_by(path, hop, tunnel.mtu.min(hop.mtu.saturating_sub(overhead)))
     })
+}
+
+/// Headers with what is configured of the outer one.
+const fn with_outer(headers: encap::Tunnel, outer: OuterHeader) -> encap::Tunnel {
+    let OuterHeader {
+        ttl,
+        dscp,
+        udp_checksum,
+    } = outer;
+    encap::Tunnel {
+        ttl,
+        dscp,
+        udp_checksum,
+        ..headers
+    }
 }
 
 /// Completes a path with its next hop.

@@ -288,7 +288,9 @@ pub(super) mod tests {
     use lbxdp_ebpf::abi::VnetId;
 
     use super::*;
-    use crate::config::model::{HashKey, Node, SnatTimeouts, TunnelKind, Vnet, XdpMode};
+    use crate::config::model::{
+        HashKey, Node, OuterHeader, SnatTimeouts, TunnelKind, Vnet, XdpMode,
+    };
 
     /// Name, id and tunnels of a VNet.
     type Given<'a> = (&'a str, u32, &'a [(&'a str, Tunnel)]);
@@ -340,7 +342,7 @@ pub(super) mod tests {
             peers: vec!["10.255.0.2".parse().unwrap()],
             routes: vec!["10.0.0.0/8".parse().unwrap()],
             mtu: 1400,
-            ttl: 64,
+            outer: OuterHeader::default(),
             health_check: None,
         }
     }

@@ -33,8 +33,13 @@ pub struct Device {
     pub local: IpAddr,
     /// Outer address of the far end.
     pub remote: IpAddr,
-    /// TTL or hop limit of the outer header; 0 inherits that of the inner packet.
+    /// TTL or hop limit of the outer header. What the device sends is the node's own, of 64 hops, so
+    /// that to inherit them is to have 64.
     pub ttl: u8,
+    /// Type of service of the outer header; 1 inherits that of the inner packet.
+    pub tos: u8,
+    /// Whether the outer UDP checksum is computed.
+    pub udp_checksum: bool,
     /// MTU in bytes.
     pub mtu: u16,
     /// The IP versions that it carries.
@@ -93,7 +98,9 @@ impl Device {
             kind: tunnel.kind,
             local: tunnel.local,
             remote: tunnel.remote,
-            ttl: tunnel.ttl,
+            ttl: tunnel.outer.ttl.unwrap_or(64),
+            tos: tunnel.outer.dscp.map_or(1, |dscp| dscp << 2),
+            udp_checksum: tunnel.outer.udp_checksum,
             mtu: tunnel.mtu,
             families,
             addresses,
@@ -175,10 +182,16 @@ impl Device {
         let Families { v4, v6 } = self.families;
         write!(
             text,
-            " local {} remote {} ttl {}{}{}",
+            " local {} remote {} ttl {}{}{}{}{}",
             self.local,
             self.remote,
             self.ttl,
+            match self.tos {
+                0 => String::new(),
+                1 => " tos inherit".to_owned(),
+                tos => format!(" tos {tos}"),
+            },
+            if self.udp_checksum { " csum" } else { "" },
             if v4 { " v4" } else { "" },
             if v6 { " v6" } else { "" },
         )
@@ -286,6 +299,8 @@ pub(super) mod tests {
             local: local.parse().unwrap(),
             remote: remote.parse().unwrap(),
             ttl: 64,
+            tos: 0,
+            udp_checksum: false,
             mtu: 1400,
             families: Families {
                 v4: inner.iter().any(|net| net.addr().is_ipv4()),

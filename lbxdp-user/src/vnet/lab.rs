@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::desired::tests::config;
 use super::*;
 use crate::config::model::{
-    Config, Hash, Listener, LoadBalancer, Ports, Protocol, Steering, Tunnel, TunnelKind,
+    Config, Hash, Listener, LoadBalancer, OuterHeader, Ports, Protocol, Steering, Tunnel,
+    TunnelKind,
 };
 
 /// Longest wait for anything.
@@ -194,7 +195,7 @@ fn over_v4(site: &str) -> Tunnel {
         peers: vec!["10.255.0.2".parse().unwrap()],
         routes: vec!["10.0.0.0/8".parse().unwrap()],
         mtu: 1400,
-        ttl: 64,
+        outer: OuterHeader::default(),
         health_check: None,
     }
 }
@@ -443,7 +444,7 @@ fn a_restarted_agent_adopts_changes_and_removes() {
         );
 
         // What cannot, is replaced.
-        tunnel(&mut config, |tunnel| tunnel.ttl = 32);
+        tunnel(&mut config, |tunnel| tunnel.outer.ttl = Some(32));
         settle(&network, &config).await;
         assert_ne!(index("lbx-blue"), blue);
         assert!(lab.ip("node", "-d link show lbx-blue").contains("ttl 32"));

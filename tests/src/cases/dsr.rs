@@ -120,7 +120,7 @@ fn details() -> Vec<Case> {
         )
         .sends(
             Reason::ForwardDsr,
-            ipip.wrap(to_hop(), &options(to_hop(), 63)),
+            ipip.wrap(to_hop(), &options(to_hop(), 63)).outer_tos(0x01),
         ),
         given(
             "A UDP packet without a checksum arrives without one.",

@@ -338,13 +338,15 @@ fn links() -> Vec<Case> {
         .sends(Reason::ForwardNatTunnel, tunnel.wrap(to_hop(), &inner()).trailer(&[0; 6]))
         .through(3),
         given(
-            "DSCP and ECN of the inner packet stay; the outer one has its own.",
+            "DSCP and ECN of the inner packet stay; the outer one has a DSCP of its own.",
             world(&tunnel, ORIGIN4, TCP),
             from_router().ipv4(client_like(VIP4), VIP4).tos(0xb9).tcp(CLIENT_PORT, VIP_PORT),
         )
         .sends(
             Reason::ForwardNatTunnel,
-            tunnel.wrap(to_hop(), &asked(ORIGIN4).tos(0xb9).tcp(CLIENT_PORT, ORIGIN_PORT)),
+            tunnel
+                .wrap(to_hop(), &asked(ORIGIN4).tos(0xb9).tcp(CLIENT_PORT, ORIGIN_PORT))
+                .outer_tos(0x01),
         )
         .through(3),
         given(

@@ -70,6 +70,7 @@ pub(super) fn hints(
         | Reason::ReplyNoNeighbour
         | Reason::OriginMissing
         | Reason::FamilyMismatch
+        | Reason::CongestionLost
         | Reason::TtlExpired
         | Reason::NoHeadroom
         | Reason::NoReplyRoute

@@ -155,8 +155,8 @@ pub(super) fn tunnelled(frame: &[u8], peer: &PeerKey) -> Result<Vec<u8>> {
     let path = prepare(&Tunnel {
         source: peer.remote.to_ip(),
         destination: peer.local.to_ip(),
-        ttl: 64,
-        dscp: 0,
+        ttl: Some(64),
+        dscp: Some(0),
         source_entropy: false,
         udp_checksum: false,
         shape,

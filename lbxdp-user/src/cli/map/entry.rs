@@ -4,9 +4,9 @@ use lbxdp_ebpf::abi::{
     Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, FlowKey, FragmentKey,
     Heartbeat, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping, Mode,
     NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, Node, ORIGIN_DOWN,
-    Origin, OriginIndex, PATH_RESOLVED, Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row,
-    SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session, Side, SnatRange, Table, Traffic,
-    VnetId,
+    Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT, Path, Peer, PeerKey,
+    RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session,
+    Side, SnatRange, Table, Traffic, VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -327,8 +327,18 @@ pub(in crate::cli) fn path(path: &Path, names: &Names) -> Vec<Field> {
         field("encapsulation", kind),
         field("outer", outer),
         field("mtu", path.mtu),
+        field("inherits", inherited(path.flags)),
         spoken("next_hop", json!(next_hop), next_hop_text),
     ]
+}
+
+/// What the outer header has of the packet inside, beside ECN.
+fn inherited(flags: u8) -> Vec<&'static str> {
+    [(PATH_DSCP_INHERIT, "dscp"), (PATH_TTL_INHERIT, "ttl")]
+        .into_iter()
+        .filter(|(bit, _)| flags & bit != 0)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// `source > destination` of the prepared outer header.

@@ -31,6 +31,13 @@ pub(crate) struct Mac(pub(crate) [u8; 6]);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PortRange(pub(crate) Ports);
 
+/// A number, or that of the packet inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OrInherit {
+    Inherit,
+    Number(u16),
+}
+
 /// One value of a header field, or several.
 #[derive(Clone, Debug)]
 pub(crate) struct HeaderValues(pub(crate) Vec<String>);
@@ -183,6 +190,23 @@ macro_rules! from_integer {
 
 from_integer!(u16, "an integer from 0 to 65535");
 from_integer!(u32, "an integer from 0 to 4294967295");
+
+impl Value for OrInherit {
+    fn form() -> String {
+        "an integer or \"inherit\"".to_owned()
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, path: &str, report: &mut Report<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Integer(_) => u16::read(value, path, report).map(Self::Number),
+            DeValue::String(text) if text == "inherit" => Some(Self::Inherit),
+            other => {
+                wrong_type::<Self>(other, path, report);
+                None
+            }
+        }
+    }
+}
 
 impl Value for f64 {
     fn form() -> String {

@@ -148,8 +148,12 @@ const VNET: &[Bad] = bad! {
     VNETS { "routes = [\"10.0.0.0/8\"]" => "routes = [\"10.0.0.0/8\", \"fd00::/8\"]", "peers = [\"10.255.0.2\"]" => "peers = [\"10.255.0.2\", \"fd00::2\"]", "addresses = [\"10.255.0.1/30\"]" => "addresses = [\"10.255.0.1/30\", \"fd00::1/64\"]\nmtu = 1279" } -> "vnet[blue].tunnel[blue-1].mtu": "1280";
     VNETS { "routes = [\"10.0.0.0/8\"]" => "routes = [\"10.0.0.0/8\", \"fd00::/8\"]", "addresses = [\"10.255.0.1/30\"]" => "addresses = [\"10.255.0.1/30\", \"fd00::1/64\"]" } -> "vnet[blue].tunnel[blue-1].peers": "no IPv6 peer", "fd00::/8";
     VNETS { "vni = 100" => "vni = 100\nmtu = 500" } -> "vnet[blue].tunnel[blue-1].mtu": "at least 576";
-    VNETS { "vni = 100" => "vni = 100\nttl = 0" } -> "vnet[blue].tunnel[blue-1].ttl": "1 to 255";
-    VNETS { "vni = 100" => "vni = 100\nttl = 256" } -> "vnet[blue].tunnel[blue-1].ttl": "1 to 255";
+    VNETS { "vni = 100" => "vni = 100\nttl = 0" } -> "vnet[blue].tunnel[blue-1].ttl": "from 1 to 255";
+    VNETS { "vni = 100" => "vni = 100\nttl = \"inner\"" } -> "vnet[blue].tunnel[blue-1].ttl": "expected an integer or \"inherit\"";
+    VNETS { "vni = 100" => "vni = 100\ndscp = 64" } -> "vnet[blue].tunnel[blue-1].dscp": "from 0 to 63", "\"inherit\"";
+    VNETS { "kind = \"vxlan\"" => "kind = \"ipip\"", "vni = 100" => "udp_checksum = true" } -> "vnet[blue].tunnel[blue-1].udp_checksum": "ipip has no `udp_checksum`";
+    VNETS { "name = \"web-blue\"" => "name = \"web-blue\"\ndscp = 10" } -> "pool[web-blue].dscp": "has no `dscp`", "encapsulations";
+    VNETS { "vni = 100" => "vni = 100\nttl = 256" } -> "vnet[blue].tunnel[blue-1].ttl": "from 1 to 255";
     VNETS { "vni = 100" => "vni = 100\ndevice = \"a-device-with-a-name\"" } -> "vnet[blue].tunnel[blue-1].device": "15 bytes";
     VNETS { "vni = 100" => "vni = 100\ndevice = \"eth0\"" } -> "vnet[blue].tunnel[blue-1].device": "node.interfaces";
     VNETS { "vni = 100" => "vni = 100\ndevice = \"tun7\"", "vni = 200" => "vni = 200\ndevice = \"tun7\"" } -> "vnet[green].tunnel[green-1].device": "\"blue/blue-1\"", "same device";
@@ -280,8 +284,8 @@ const BALANCER: &[Bad] = bad! {
     VNETS { "port = 7, protocol = \"udp\"" => "ports = 7, protocol = \"udp\"" } -> "load_balancer[echo].listeners[0].ports": "expected a range of ports", "an integer";
     VNETS { "port = 7, protocol = \"udp\"" => "port = 7, protocol = \"udp\", hash = \"client\"" } -> "load_balancer[echo].listeners[0].hash": "not one of", "\"source\"";
     VNETS { "port = 7, protocol = \"udp\" }" => "ports = \"7-9\", protocol = \"udp\" }, { address = \"198.51.100.10\", ports = \"9-12\", protocol = \"udp\" }" } -> "load_balancer[echo].listeners[1]": "ranges of ports that overlap", "198.51.100.10:7-9", "198.51.100.10:9-12";
-    VNETS { "port = 80, protocol = \"tcp\"" => "ports = \"80-90\", protocol = \"tcp\"", "default_pools = [\"web-blue\", \"web-green\"]" => "default_pools = [\"web-green\"]" } -> "pool[web-green].origin[a].port": "several ports", "leave `port` out";
-    VNETS { "port = 7, protocol = \"udp\" }" => "ports = \"any\", protocol = \"udp\" }, { address = \"198.51.100.11\", port = 9, protocol = \"udp\" }" } -> "pool[echo-green].origin[a].address": "no unambiguous way back", "198.51.100.10:any";
+    VNETS { "port = 80, protocol = \"tcp\"" => "ports = \"80-90\", protocol = \"tcp\"", "default_pools = [\"web-blue\", \"web-green\"]" => "default_pools = [\"web-green\"]", "name = \"web-green\"" => "name = \"web-green\"\nsource = \"preserve\"" } -> "pool[web-green].origin[a].port": "several ports", "leave `port` out";
+    VNETS { "port = 7, protocol = \"udp\" }" => "ports = \"any\", protocol = \"udp\" }, { address = \"198.51.100.11\", port = 9, protocol = \"udp\" }", "name = \"echo-green\"" => "name = \"echo-green\"\nsource = \"preserve\"" } -> "pool[echo-green].origin[a].address": "no unambiguous way back", "198.51.100.10:any";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"0.0.0.0\", port = 7" } -> "load_balancer[echo].listeners[0].address": "unspecified";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"203.0.113.1\", port = 7" } -> "load_balancer[echo].listeners[0].address": "an address of the node", "VIP";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"203.0.113.2\", port = 7" } -> "load_balancer[echo].listeners[0].address": "far end of tunnel \"blue/blue-1\"";

@@ -1,7 +1,7 @@
 //! The numbers that go with an encapsulation: VNI, key, port.
 
-use crate::config::file::{EncapsulationName, Field};
-use crate::config::model::{DsrEncapsulation, TunnelKind};
+use crate::config::file::{EncapsulationName, Field, OrInherit};
+use crate::config::model::{DsrEncapsulation, OuterHeader, TunnelKind};
 use crate::config::report::Report;
 
 /// The keys beside the encapsulation's name.
@@ -87,7 +87,68 @@ pub(super) fn tunnel_kind(
     }
 }
 
-/// The same for direct server return.
+/// The keys of the outer header.
+pub(super) struct Outer<'f> {
+    pub(super) path: &'f str,
+    pub(super) ttl: &'f Field<OrInherit>,
+    pub(super) dscp: &'f Field<OrInherit>,
+    pub(super) udp_checksum: &'f Field<bool>,
+}
+
+/// The outer header of an encapsulation; `over_udp` if that has a UDP header.
+pub(super) fn outer_header(
+    written: &Outer<'_>,
+    kind: &str,
+    over_udp: bool,
+    report: &mut Report<'_>,
+) -> OuterHeader {
+    let path = written.path;
+    let default = OuterHeader::default();
+    let mut number = |key: &str, field: &Field<OrInherit>, from: u16, to: u8, default| match field {
+        Field::Absent | Field::Wrong => default,
+        Field::Given(OrInherit::Inherit) => None,
+        Field::Given(OrInherit::Number(number)) => {
+            let fits = u8::try_from(*number).ok().filter(|fits| *fits <= to);
+            if fits.is_none() || *number < from {
+                report.error(
+                    format!("{path}.{key}"),
+                    format!("{number} is out of range"),
+                    format!("from {from} to {to}, or \"inherit\""),
+                );
+                return default;
+            }
+            fits
+        }
+    };
+    let ttl = number("ttl", written.ttl, 1, u8::MAX, default.ttl);
+    let dscp = number("dscp", written.dscp, 0, 63, default.dscp);
+    forbid(
+        !over_udp && written.udp_checksum.given().is_some(),
+        path,
+        "udp_checksum",
+        kind,
+        "`vxlan`, `geneve` and `gue`",
+        report,
+    );
+    OuterHeader {
+        ttl,
+        dscp,
+        udp_checksum: over_udp && written.udp_checksum.or(default.udp_checksum),
+    }
+}
+
+/// Reports those keys of the outer header that are there although there is none.
+pub(super) fn forbid_outer(written: &Outer<'_>, kind: &str, report: &mut Report<'_>) {
+    for (there, key) in [
+        (written.ttl.given().is_some(), "ttl"),
+        (written.dscp.given().is_some(), "dscp"),
+        (written.udp_checksum.given().is_some(), "udp_checksum"),
+    ] {
+        forbid(there, written.path, key, kind, "encapsulations", report);
+    }
+}
+
+/// [`tunnel_kind`] of direct server return.
 pub(super) fn dsr(
     name: EncapsulationName,
     numbers: &Numbers<'_>,

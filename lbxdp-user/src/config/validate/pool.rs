@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::encapsulation::{Numbers, dsr, forbid_all};
+use super::encapsulation::{Numbers, Outer, dsr, forbid_all, forbid_outer, outer_header};
 use super::{name, origin, snat};
 use crate::config::file::{self, DsrName, Field, ForwardingName};
 use crate::config::model::{
-    DsrEncapsulation, Forwarding, Monitor, MonitorKind, Origin, Pool, Vnet,
+    DsrEncapsulation, Forwarding, Monitor, MonitorKind, Origin, OuterHeader, Pool, Vnet,
 };
 use crate::config::report::Report;
 
@@ -33,6 +33,7 @@ fn pool(
 ) -> Pool {
     let path = &written.path;
     let forwarding = forwarding(written, report);
+    let outer = outer(written, forwarding, report);
     let origins = origin::origins(&written.origin, path, forwarding, vnets, report);
     let forwarding = match forwarding {
         Some(Forwarding::NatPreserve | Forwarding::NatSnat) | None => {
@@ -58,8 +59,40 @@ fn pool(
         minimum_origins: minimum_origins(written, &origins, report),
         monitor,
         forwarding,
+        outer,
         origins,
     }
+}
+
+/// The outer header, which only direct server return with an encapsulation has.
+fn outer(
+    written: &file::Pool,
+    forwarding: Option<Forwarding>,
+    report: &mut Report<'_>,
+) -> OuterHeader {
+    let keys = Outer {
+        path: &written.path,
+        ttl: &written.ttl,
+        dscp: &written.dscp,
+        udp_checksum: &written.udp_checksum,
+    };
+    let (kind, over_udp) = match forwarding {
+        None => return OuterHeader::default(),
+        Some(Forwarding::NatPreserve | Forwarding::NatSnat) => {
+            forbid_outer(&keys, "forwarding = \"nat\"", report);
+            return OuterHeader::default();
+        }
+        Some(Forwarding::Dsr(DsrEncapsulation::L2)) => {
+            forbid_outer(&keys, "l2", report);
+            return OuterHeader::default();
+        }
+        Some(Forwarding::Dsr(DsrEncapsulation::IpIp)) => ("ipip", false),
+        Some(Forwarding::Dsr(DsrEncapsulation::Gre { .. })) => ("gre", false),
+        Some(Forwarding::Dsr(DsrEncapsulation::Gue { .. })) => ("gue", true),
+        Some(Forwarding::Dsr(DsrEncapsulation::Vxlan { .. })) => ("vxlan", true),
+        Some(Forwarding::Dsr(DsrEncapsulation::Geneve { .. })) => ("geneve", true),
+    };
+    outer_header(&keys, kind, over_udp, report)
 }
 
 /// `None` when it is not known, which has been reported. What `nat` does with the source is seen to

@@ -269,7 +269,7 @@ fn check_way_back(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>
                             offer.title(),
                             origin.port
                         ),
-                        "leave `port` out, so that it is the listener's",
+                        "leave `port` out, so that it is the listener's, or write source = \"snat\"",
                     );
                     continue;
                 }

@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use self::health::health_check;
 use self::inside::{addresses_and_peers, check_gateways, routes};
 use super::address::{alike, check_usable, family};
-use super::encapsulation::{Numbers, carries_ethernet, overhead, tunnel_kind};
+use super::encapsulation::{
+    Numbers, Outer, carries_ethernet, outer_header, overhead, tunnel_kind, udp_port,
+};
 use super::name;
 use crate::config::file::{self, Field};
 use crate::config::model::{Node, Tunnel};
@@ -100,18 +102,15 @@ fn tunnel(
         .filter(|&remote| check_usable(remote, &format!("{path}.remote"), report));
     let local = remote.and_then(|remote| local(written, remote, node, report));
     let (addresses, peers) = addresses_and_peers(written, report);
-    let ttl = written.ttl.or(64);
-    let ttl = u8::try_from(ttl)
-        .ok()
-        .filter(|&ttl| ttl != 0)
-        .unwrap_or_else(|| {
-            report.error(
-                format!("{path}.ttl"),
-                format!("{ttl} is out of range"),
-                "from 1 to 255",
-            );
-            64
-        });
+    let outer = kind.map(|kind| {
+        let keys = Outer {
+            path,
+            ttl: &written.ttl,
+            dscp: &written.dscp,
+            udp_checksum: &written.udp_checksum,
+        };
+        outer_header(&keys, kind.name(), udp_port(kind).is_some(), report)
+    });
     if let Some(device) = written.device.given() {
         check_device(device, &format!("{path}.device"), report);
     }
@@ -139,7 +138,7 @@ fn tunnel(
             &addresses,
             report,
         ),
-        ttl,
+        outer: outer.unwrap_or_default(),
         health_check: health_check(written, &addresses, &peers, &routes, report),
         addresses,
         peers,

@@ -228,8 +228,8 @@ fn explain_says_what_the_kernel_does() {
         let mut path = prepare(&Tunnel {
             source: [203, 0, 113, 1].into(),
             destination: [203, 0, 113, 2].into(),
-            ttl: 64,
-            dscp: 0,
+            ttl: Some(64),
+            dscp: Some(0),
             source_entropy: false,
             udp_checksum: false,
             shape: Shape::Gue { port: 6080 },

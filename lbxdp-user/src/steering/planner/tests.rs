@@ -314,6 +314,7 @@ impl Lab {
 
     fn add(&mut self, name: &str, origins: &[(Health, f64)]) {
         let mut pool = Pool {
+            outer: crate::config::model::OuterHeader::default(),
             enabled: true,
             minimum_origins: 1,
             monitor: Some("monitor".to_owned()),

@@ -64,12 +64,18 @@ fn vxlan(device: &Device, vni: u32, port: u16) -> Vec<InfoVxlan> {
         // There is one far end: nothing to learn, and nobody who could teach a wrong one.
         InfoVxlan::Learning(false),
     ];
+    if device.tos != 0 {
+        attributes.push(InfoVxlan::Tos(device.tos));
+    }
+    if device.udp_checksum {
+        attributes.push(InfoVxlan::UDPCsum(true));
+    }
     match device.remote {
         IpAddr::V4(remote) => attributes.push(InfoVxlan::Group(remote)),
         IpAddr::V6(remote) => attributes.extend([
             InfoVxlan::Group6(remote),
             // As the program sends: RFC 6935 allows tunnels a zero checksum over IPv6.
-            InfoVxlan::UDPZeroCsumTX(true),
+            InfoVxlan::UDPZeroCsumTX(!device.udp_checksum),
             InfoVxlan::UDPZeroCsumRX(true),
         ]),
     }
@@ -86,11 +92,14 @@ fn geneve(device: &Device, vni: u32, port: u16) -> Vec<InfoGeneve> {
         InfoGeneve::Port(port),
         InfoGeneve::Ttl(device.ttl),
     ];
+    if device.tos != 0 {
+        attributes.push(InfoGeneve::Tos(device.tos));
+    }
     match device.remote {
         IpAddr::V4(remote) => attributes.push(InfoGeneve::Remote(remote)),
         IpAddr::V6(remote) => attributes.extend([
             InfoGeneve::Remote6(remote),
-            InfoGeneve::UdpZeroCsum6Tx(true),
+            InfoGeneve::UdpZeroCsum6Tx(!device.udp_checksum),
             InfoGeneve::UdpZeroCsum6Rx(true),
         ]),
     }
@@ -106,6 +115,9 @@ fn gre(device: &Device, key: Option<u32>) -> InfoData {
                 InfoGre::Ttl(device.ttl),
                 InfoGre::PathMTUDiscovery(true),
             ];
+            if device.tos != 0 {
+                attributes.push(InfoGre::Tos(device.tos));
+            }
             if let Some(key) = key {
                 attributes.extend([
                     InfoGre::IFlags(GreIOFlags::Key),
@@ -151,6 +163,10 @@ fn ip_tunnel(device: &Device) -> Vec<InfoIpTunnel> {
         InfoIpTunnel::Remote(device.remote),
         InfoIpTunnel::Ttl(device.ttl),
     ];
+    // ip6tnl has a flow label and traffic class in its place.
+    if device.tos != 0 && device.link_kind() != LinkKind::Ip6Tnl {
+        attributes.push(InfoIpTunnel::Tos(device.tos));
+    }
     match device.link_kind() {
         LinkKind::IpIp => attributes.extend([
             InfoIpTunnel::Protocol(IpProtocol::Ipip),
