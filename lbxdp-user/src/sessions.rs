@@ -76,7 +76,7 @@ pub fn sweep(
             address: back.source,
             port: back.source_port,
             protocol: back.protocol,
-            reserved: 0,
+            range: 0,
             vnet: back.vnet,
         };
         *census.by_destination.entry(destination).or_default() += 1;

@@ -150,7 +150,7 @@ fn eight_in_ten_ports_are_a_problem_that_is_named() {
         address: Address::from_v4([10, 0, 0, 11]),
         port: Port::new(8080),
         protocol: IPPROTO_TCP,
-        reserved: 0,
+        range: 0,
         vnet: VnetId(7),
     };
     let shortages = |taken, room| {
