@@ -15,7 +15,7 @@ use lbxdp_ebpf::icmp;
 use lbxdp_ebpf::mss;
 use lbxdp_ebpf::nat::{self, End};
 use lbxdp_ebpf::parse::{self, Ip, Outline, Version};
-use lbxdp_ebpf::pipeline::{self, Order, Steps};
+use lbxdp_ebpf::pipeline::{self, Order, Scratch, Steps};
 use lbxdp_ebpf::snat::{self, Request};
 use lbxdp_ebpf::verdict::Reason;
 use lbxdp_ebpf::wire::FRAGMENT;
@@ -236,8 +236,10 @@ extern "C" fn lbxdp_carry_out(ctx: *mut xdp_md, order: *const Order, path: *cons
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn lbxdp_allocate(request: *mut Request) -> u32 {
-    // SAFETY: the one caller gives it a request of its own.
-    let Some(request) = (unsafe { request.as_mut() }) else {
+    // It lies in the scratch, and is found again by a lookup: before Linux 6.2 no memory behind an
+    // argument can be key or value of a map. The pointer tells the compiler what is changed here.
+    let scratch = maps::scratch().filter(|_| !black_box(request).is_null());
+    let Some(Scratch { request, .. }) = scratch else {
         return 1 + Reason::SnatTableFull.index();
     };
     // The maps alone are asked, which need no context; one that is not used would not be passed.
