@@ -1,5 +1,8 @@
 //! The fixture table and properties of the packet path, on the host.
 
+#[path = "host/isolation.rs"]
+mod isolation;
+
 use std::collections::BTreeMap;
 
 use lbxdp_ebpf::abi::{
