@@ -30,8 +30,8 @@ pub use flow::{
 };
 pub use fragment::{Datagram, Fragment, FragmentKey};
 pub use node::{
-    Heartbeat, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, Node,
-    PortSet,
+    Heartbeat, NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES,
+    NODE_SNAT, Node, PortSet,
 };
 pub use origin::{Mode, ORIGIN_DOWN, Origin, OriginIndex};
 pub use path::{

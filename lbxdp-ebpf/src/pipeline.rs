@@ -198,7 +198,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
             return planned;
         }
     }
-    answer(frame, tables, &subject, ingress, order)
+    answer(frame, tables, &node, &subject, ingress, order)
 }
 
 /// The packet that is balanced: the one in the frame, or the one in its tunnel.

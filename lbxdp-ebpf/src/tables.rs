@@ -135,8 +135,8 @@ pub enum Route {
     NoNeighbour,
     /// Forwarding is off on the incoming interface.
     ForwardingOff,
-    /// The packet is larger than the route allows.
-    TooBig,
+    /// The packet is larger than the route allows, which is this many bytes.
+    TooBig(u16),
     /// There is no route, or one that refuses.
     Unreachable,
 }

@@ -139,8 +139,8 @@ reasons! {
     CongestionLost   Drop "congestion_lost"    "The tunnel packet has met congestion, and the packet inside, not being ECN-capable, can tell so only by being dropped.";
     TtlExpired       Drop "ttl_expired"        "The packet's TTL or hop limit is used up.";
     TooBig           Drop "too_big"            "The packet is larger than its path allows, and its sender cannot be told.";
-    TooBigLimited    Drop "too_big_limited"    "The packet is larger than the path to the origin allows; too many senders have been told so of late to tell this one.";
-    TooBigFragmentable Drop "too_big_fragmentable" "The packet is larger than the path to the origin allows, and is not fragmented here, though it may be.";
+    TooBigLimited    Drop "too_big_limited"    "The packet is larger than its path allows; too many senders have been told so of late to tell this one.";
+    TooBigFragmentable Drop "too_big_fragmentable" "The packet is larger than its path allows, and is not fragmented here, though it may be.";
     NoNextHop        Drop "no_next_hop"        "The next hop towards the origin or tunnel is not resolved.";
     NoHeadroom       Drop "no_headroom"        "The frame has no room for another header.";
     NoReplyRoute     Drop "no_reply_route"     "No route leads back to the client.";
@@ -156,12 +156,13 @@ reasons! {
     ForwardError     Forward "forward_error"   "The ICMP error about a packet to a client is sent to the origin that the packet came from.";
     // Sent back.
     ReplyNoNeighbour Reply "reply_no_neighbour" "The origin's answer is rewritten and left to the kernel to send, since the next hop to the client has no known MAC address yet.";
+    ReplyToFragment  Reply "reply_to_fragment" "The origin's answer is larger than the route to the client allows: it is rewritten and left to the kernel to fragment and send.";
     ReplyNat         Reply "reply_nat"         "The origin's answer is rewritten and sent to the client.";
     ReplyNatTunnel   Reply "reply_nat_tunnel"  "The origin's answer is taken out of its tunnel, rewritten and sent to the client.";
     ReplyError       Reply "reply_error"       "The ICMP error about a packet to an origin is rewritten and sent to the client that the packet came from.";
     // Answered.
     EchoAnswered     Answer "echo_answered"    "The echo request to a VIP is answered by the node.";
-    TooBigAnswered   Answer "too_big_answered" "The packet is larger than the path to the origin allows; its sender has been told the size that fits.";
+    TooBigAnswered   Answer "too_big_answered" "The packet is larger than its path allows; its sender has been told the size that fits.";
 }
 
 impl Reason {

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
-    self, Address, EntityKind, NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT, Peer,
-    PeerKey, Port, RouteKey, SnatRange, VnetId,
+    self, Address, EntityKind, NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES,
+    NODE_LOCAL_SNAT, NODE_SNAT, Peer, PeerKey, Port, RouteKey, SnatRange, VnetId,
 };
 use lbxdp_ebpf::hash::expand_key;
 
@@ -123,13 +123,23 @@ pub fn pools_of(balancer: &LoadBalancer) -> impl Iterator<Item = &str> {
 /// Fills in all of the maps but the rows and the entities.
 #[must_use]
 pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
+    let echo = if config.node.answer_echo {
+        NODE_ECHO
+    } else {
+        0
+    };
+    let fragments = if config.node.kernel_fragments {
+        NODE_KERNEL_FRAGMENTS
+    } else {
+        0
+    };
     let mut desired = Desired {
         node: abi::Node {
             hash_key: expand_key(config.node.hash_key.0),
-            flags: if config.node.answer_echo {
-                NODE_ECHO
-            } else {
-                0
+            flags: echo | fragments,
+            icmp_interval_ns: match config.node.icmp_rate {
+                0 => 0,
+                rate => (1_000_000_000 / u64::from(rate)).max(1),
             },
         },
         ..Desired::default()

@@ -3,6 +3,7 @@
 //! The sentence is the specification. What is expected is written by hand, from the RFCs and
 //! the design; engines run the table ([`engine`](crate::engine)).
 
+mod answer_too_big;
 mod dsr;
 mod echo;
 mod ecn;
@@ -84,6 +85,7 @@ pub fn all() -> Vec<Case> {
         forwarding::cases(),
         fragments::cases(),
         tunnelled::cases(),
+        answer_too_big::cases(),
         dsr::cases(),
         echo::cases(),
         ecn::cases(),

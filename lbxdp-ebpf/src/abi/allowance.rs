@@ -16,22 +16,23 @@ abi_type! {
 }
 
 impl Allowance {
-    /// Nanoseconds in which one more message is allowed: 1,000 in a second.
+    /// Nanoseconds in which one more message is allowed, unless configured otherwise: 1,000 in a
+    /// second.
     pub const INTERVAL_NS: u64 = 1_000_000;
     /// Messages that are allowed at once.
     pub const BURST: u64 = 50;
     /// All that there can be.
     pub const FULL: Self = Self { full_at_ns: 0 };
 
-    /// What is left after one message at the time `now_ns`; `None` if it is not allowed.
+    /// What is left after one message at the time `now_ns`, if one more is allowed in each
+    /// `interval_ns`; `None` if it is not allowed. An interval of 0 allows none.
     #[inline(always)]
     #[must_use]
-    pub fn spend(self, now_ns: u64) -> Option<Self> {
-        let full_at_ns = self
-            .full_at_ns
-            .max(now_ns)
-            .saturating_add(Self::INTERVAL_NS);
-        if full_at_ns.saturating_sub(now_ns) > Self::BURST * Self::INTERVAL_NS {
+    pub fn spend(self, now_ns: u64, interval_ns: u64) -> Option<Self> {
+        let full_at_ns = self.full_at_ns.max(now_ns).saturating_add(interval_ns);
+        // A second at most, fifty times.
+        let burst_ns = interval_ns.wrapping_mul(Self::BURST);
+        if interval_ns == 0 || full_at_ns.saturating_sub(now_ns) > burst_ns {
             return None;
         }
         Some(Self { full_at_ns })
@@ -45,7 +46,7 @@ mod tests {
     /// How many messages one after the other are allowed at `now_ns`.
     fn at_once(allowance: &mut Allowance, now_ns: u64) -> u64 {
         let mut count = 0;
-        while let Some(left) = allowance.spend(now_ns) {
+        while let Some(left) = allowance.spend(now_ns, Allowance::INTERVAL_NS) {
             *allowance = left;
             count += 1;
         }
@@ -69,6 +70,11 @@ mod tests {
             Allowance::BURST,
             "no more than full"
         );
+    }
+
+    #[test]
+    fn without_an_interval_nothing_is_allowed() {
+        assert_eq!(Allowance::FULL.spend(1_000_000_000_000, 0), None);
     }
 
     #[test]

@@ -7,8 +7,10 @@ pub struct Node {
     /// The expanded secret key of the flow hash; see [`hash`](crate::hash).
     pub hash_key: [u64; 12],
     /// Bits: [`NODE_LOCAL_REPLIES`], [`NODE_ECHO`], [`NODE_SNAT`], [`NODE_LOCAL_SNAT`],
-    /// [`NODE_RANGES`].
+    /// [`NODE_RANGES`], [`NODE_KERNEL_FRAGMENTS`].
     pub flags: u64,
+    /// Nanoseconds in which each CPU may send one ICMP error; 0 for none at all.
+    pub icmp_interval_ns: u64,
 }
 
 /// Origins of the VNet `local` answer through this node: look replies up.
@@ -28,6 +30,10 @@ pub const NODE_LOCAL_SNAT: u64 = 1 << 3;
 
 /// Some listener has a range of ports: what is at no single port is looked for in `RANGES`.
 pub const NODE_RANGES: u64 = 1 << 4;
+
+/// What is larger than the route to its client allows, and may be fragmented, is left to the kernel
+/// for that.
+pub const NODE_KERNEL_FRAGMENTS: u64 = 1 << 5;
 
 /// 64 of the 65,536 UDP ports (map `TUNNEL_PORTS`, 1,024 entries): bit `port % 64` of entry
 /// `port / 64` says that some tunnel receives there.
@@ -50,7 +56,7 @@ pub struct Heartbeat {
 }
 
 abi_type! {
-    Node: 104 = [[u64; 12], u64];
+    Node: 112 = [[u64; 12], u64, u64];
     PortSet: 8 = [u64];
     Heartbeat: 16 = [u64, u32, u32];
 }

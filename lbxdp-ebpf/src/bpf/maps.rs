@@ -274,7 +274,7 @@ impl Tables for Maps {
             BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
             BPF_FIB_LKUP_RET_FWD_DISABLED => Route::ForwardingOff,
             BPF_FIB_LKUP_RET_NOT_FWDED => Route::NotForwarded,
-            BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig,
+            BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig(hop.mtu as u16),
             // Blackhole, unreachable, prohibit, lightweight tunnels; errors of the call.
             _ => Route::Unreachable,
         }

@@ -284,6 +284,8 @@ pub(super) struct Hop {
     pub(super) ifindex: u32,
     pub(super) source_mac: [u8; 6],
     pub(super) destination_mac: [u8; 6],
+    /// The largest packet that may go there, if this one is larger.
+    pub(super) mtu: u32,
 }
 
 /// `bpf_fib_lookup` for the packet as it will be with this source and with `ports`, the source's
@@ -346,10 +348,13 @@ pub(super) extern "C" fn lbxdp_route(
             0,
         )
     };
+    // SAFETY: the fields of the union are integers of the same size.
+    let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
     *hop = Hop {
         ifindex: params.ifindex,
         source_mac: params.smac,
         destination_mac: params.dmac,
+        mtu: mtu.into(),
     };
     u32::try_from(code).unwrap_or(BPF_FIB_LKUP_RET_UNREACHABLE)
 }

@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Action, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, Tag};
+use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
 
 /// Whether the packet is an echo request to a VIP.
 #[inline(always)]
@@ -37,13 +37,14 @@ pub(super) fn is_asked<T: Tables>(tables: &T, node: &Node, subject: &Subject<'_>
 pub(super) fn answer<'t, F: Frame, T: Tables>(
     frame: &F,
     tables: &'t T,
+    node: &Node,
     subject: &Subject<'_>,
     ingress: u32,
     to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
     let ip = &*subject.ip;
     let is_error = to.task == Task::TooBig;
-    if is_error && ip.fragmentation & IPV4_DF == 0 {
+    if is_error && plan::may_fragment(ip) {
         return Err(Reason::TooBigFragmentable);
     }
     let refusal = if is_error {
@@ -75,7 +76,9 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
         Way::Link
     };
     if is_error {
-        let left = tables.allowance().spend(tables.now_ns());
+        let left = tables
+            .allowance()
+            .spend(tables.now_ns(), node.icmp_interval_ns);
         tables.set_allowance(left.ok_or(Reason::TooBigLimited)?);
     }
     Ok(Plan {

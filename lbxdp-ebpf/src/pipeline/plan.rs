@@ -2,8 +2,8 @@ use super::Subject;
 use super::depart::{Link, Order, Task};
 use crate::abi::{
     Address, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping,
-    Mode, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED, Path, Port, Reverse, RouteKey,
-    Seen, Session, TunnelIndex, VnetId,
+    Mode, NODE_KERNEL_FRAGMENTS, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED, Path, Port,
+    Reverse, RouteKey, Seen, Session, TunnelIndex, VnetId,
 };
 use crate::ecn::{self, Unspeakable};
 use crate::encap;
@@ -17,7 +17,7 @@ use crate::snat;
 use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
 use crate::verdict::{Action, Reason, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, TCP_RST, Tag};
+use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, TCP_RST, Tag};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
 pub struct Plan<'t, T: Tables + 't> {
@@ -96,12 +96,7 @@ pub(super) fn request<'t, T: Tables>(
         return Err(Reason::NoNextHop);
     }
     if !fits(&origin.path, ip) {
-        // Of an error no error is told (RFC 1122, 3.2.2).
-        if !subject.ports.related {
-            to.task = Task::TooBig;
-            to.limit = origin.path.mtu;
-        }
-        return Err(Reason::TooBig);
+        return Err(too_big(subject, origin.path.mtu, to));
     }
     *to = Order {
         outline: ip.outline,
@@ -271,10 +266,13 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         takes_hop: true,
         ..Order::EMPTY
     };
+    let mut left_for = Reason::ReplyNoNeighbour;
     let (way, tunnel, action) = if reverse.vnet == VnetId::LOCAL {
         // Asked first: an answer to the node itself is the node's, whatever else is wrong with it.
-        let (action, link) = link_to_client(frame, tables, subject, reverse, ingress)?;
+        let (action, link, left) =
+            link_to_client(frame, tables, node, subject, reverse, ingress, to)?;
         to.link = link;
+        left_for = left;
         // The kernel takes the hop of what is left to it.
         to.takes_hop = !matches!(action, Action::Pass);
         (Way::Link, Path::NO_TUNNEL, action)
@@ -283,7 +281,10 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         let key = RouteKey::new(reverse.vnet, ip.destination);
         let index = tables.tunnel_to(&key).ok_or(Reason::NoTunnelRoute)?;
         let path = tables.tunnel(index).ok_or(Reason::NoTunnelRoute)?;
-        is_open(&path, ip)?;
+        is_resolved(&path)?;
+        if !fits(&path, ip) {
+            return Err(too_big(subject, path.mtu, to));
+        }
         to.link = link_of(&path);
         let action = action(path.ifindex, ingress);
         let way = if encap::is_tunnel(&path) {
@@ -305,7 +306,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         verdict: Verdict {
             action,
             reason: if matches!(action, Action::Pass) {
-                Reason::ReplyNoNeighbour
+                left_for
             } else if subject.ports.related {
                 Reason::ReplyError
             } else if subject.tunnel.is_some() {
@@ -350,16 +351,19 @@ fn mss_within<T: Tables>(tables: &T, ip: &Ip, mtu: u16, client: Option<TunnelInd
     mss::of_mtu(ip.outline.version, mtu)
 }
 
-/// The way to a client by the node's own routes. Where only the neighbour is missing, that is the
-/// kernel's stack: it forwards the answer, translated, and finds the neighbour by that.
+/// The way to a client by the node's own routes. Where only the neighbour is missing, or the packet
+/// is to be fragmented, that is the kernel's stack: it forwards the answer, translated, and finds
+/// the neighbour by that; the reason then says for what it is left.
 #[inline(always)]
 fn link_to_client<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
+    node: &Node,
     subject: &Subject<'_>,
     reverse: &Reverse,
     ingress: u32,
-) -> Result<(Action, Link), Reason> {
+    to: &mut Order,
+) -> Result<(Action, Link, Reason), Reason> {
     let route = tables.route(&RouteQuery {
         packet: subject.ip,
         source: &reverse.address,
@@ -371,25 +375,49 @@ fn link_to_client<F: Frame, T: Tables>(
         destination_port: subject.ports.destination,
         ingress,
     });
-    match route {
+    let left_for = match route {
         Route::NextHop {
             ifindex,
             source_mac,
             destination_mac,
-        } => Ok((
-            action(ifindex, ingress),
-            Link {
-                destination_mac,
-                source_mac,
-                vlan: [0; 2],
-            },
-        )),
-        Route::NotForwarded => Err(Reason::ReplyToNode),
-        Route::NoNeighbour => Ok((Action::Pass, link_of_arrival(frame)?)),
-        Route::ForwardingOff => Err(Reason::ReplyNoForwarding),
-        Route::TooBig => Err(Reason::TooBig),
-        Route::Unreachable => Err(Reason::NoReplyRoute),
+        } => {
+            return Ok((
+                action(ifindex, ingress),
+                Link {
+                    destination_mac,
+                    source_mac,
+                    vlan: [0; 2],
+                },
+                Reason::ReplyNoNeighbour,
+            ));
+        }
+        Route::NoNeighbour => Reason::ReplyNoNeighbour,
+        Route::TooBig(_) if node.flags & NODE_KERNEL_FRAGMENTS != 0 && may_fragment(subject.ip) => {
+            Reason::ReplyToFragment
+        }
+        Route::NotForwarded => return Err(Reason::ReplyToNode),
+        Route::ForwardingOff => return Err(Reason::ReplyNoForwarding),
+        Route::TooBig(mtu) => return Err(too_big(subject, mtu, to)),
+        Route::Unreachable => return Err(Reason::NoReplyRoute),
+    };
+    Ok((Action::Pass, link_of_arrival(frame)?, left_for))
+}
+
+/// Lets the sender of a packet be told how much would have fitted.
+#[inline(always)]
+fn too_big(subject: &Subject<'_>, mtu: u16, to: &mut Order) -> Reason {
+    // Of an error no error is told (RFC 1122, 3.2.2).
+    if !subject.ports.related {
+        to.task = Task::TooBig;
+        to.limit = mtu;
     }
+    Reason::TooBig
+}
+
+/// Whether a router may fragment the packet.
+#[inline(always)]
+pub(super) const fn may_fragment(ip: &Ip) -> bool {
+    ip.fragmentation & IPV4_DF == 0
 }
 
 /// The link header as it came, down to one VLAN tag.
@@ -416,17 +444,8 @@ const fn has_hops_left(ip: &Ip) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Whether the path leads somewhere and the packet fits. The next hop comes first: a path that
-/// is not resolved has no MTU either.
-#[inline(always)]
-fn is_open(path: &Path, ip: &Ip) -> Result<(), Reason> {
-    is_resolved(path)?;
-    if !fits(path, ip) {
-        return Err(Reason::TooBig);
-    }
-    Ok(())
-}
-
+/// Whether the path leads somewhere. Asked before whether the packet fits: a path that is not
+/// resolved has no MTU either.
 #[inline(always)]
 pub(super) fn is_resolved(path: &Path) -> Result<(), Reason> {
     if !path.has(PATH_RESOLVED) {

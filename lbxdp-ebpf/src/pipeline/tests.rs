@@ -113,6 +113,7 @@ fn world(mode: Mode, vnet: VnetId, path: Path) -> MemTables {
         node: Some(Node {
             hash_key: expand_key([7; 16]),
             flags: NODE_LOCAL_REPLIES,
+            icmp_interval_ns: crate::abi::Allowance::INTERVAL_NS,
         }),
         ..MemTables::default()
     };

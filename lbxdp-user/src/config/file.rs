@@ -24,7 +24,7 @@ use super::report::Report;
 use section::section;
 
 pub(super) use choice::{
-    DsrName, EncapsulationName, ForwardingName, MonitorName, SourceName, SteeringName,
+    DsrName, EncapsulationName, ForwardingName, FragmentName, MonitorName, SourceName, SteeringName,
 };
 pub(super) use codes::Codes;
 pub(super) use read::Field;
@@ -68,6 +68,10 @@ section! {
         manage_sysctls: bool,
         /// Whether echo requests (pings) to the addresses of listeners are answered, by the node itself. Default `true`.
         answer_echo: bool,
+        /// ICMP errors (fragmentation needed, packet too big) that each CPU may send in a second; 0 for none. Default 1000.
+        icmp_rate: u32,
+        /// What becomes of answers that are larger than the route to their client allows and may be fragmented: `drop` counts them, `kernel` leaves them, rewritten, to the node's own stack to fragment. Into tunnels nothing is ever fragmented. Default `"drop"`.
+        fragment: FragmentName,
         /// Prefixes that clients' addresses are translated to, with `source = "snat"`, for origins in the node's own network; at most one IPv4 and one IPv6, routed to this node. Default: `node.addresses`.
         snat: Vec<IpNet>,
         /// How long silent flows keep their translation.

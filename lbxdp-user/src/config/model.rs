@@ -71,6 +71,11 @@ pub struct Node {
     pub manage_sysctls: bool,
     /// Whether echo requests to the addresses of listeners are answered.
     pub answer_echo: bool,
+    /// ICMP errors that each CPU may send in a second.
+    pub icmp_rate: u32,
+    /// Whether answers that are too large for the route to their client, and may be fragmented, are
+    /// left to the kernel for that.
+    pub kernel_fragments: bool,
     /// What clients' addresses become for origins of the node's own network, at most one prefix
     /// of each IP version; none stands for `addresses`.
     pub snat: Vec<IpNet>,

@@ -110,7 +110,7 @@ impl<'a> LiveTables<'a> {
         let link = self.netlink.link(found.ifindex)?;
         let mtu = found.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
         if u32::from(query.packet.outline.length) > mtu {
-            return Ok(Route::TooBig);
+            return Ok(Route::TooBig(u16::try_from(mtu).unwrap_or(u16::MAX)));
         }
         let neighbour = self.netlink.neighbour(found.ifindex, found.next_hop)?;
         Ok(

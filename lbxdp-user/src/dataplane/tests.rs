@@ -106,6 +106,7 @@ pub(crate) fn desired() -> Desired {
         node: Node {
             hash_key: [7; 12],
             flags: 1,
+            icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
         },
         ..Desired::default()
     };

@@ -307,6 +307,8 @@ pub(super) mod tests {
                 socket: PathBuf::from("/run/lbxdp.sock"),
                 manage_sysctls: true,
                 answer_echo: true,
+                icmp_rate: 1000,
+                kernel_fragments: false,
                 snat: Vec::new(),
                 snat_timeouts: SnatTimeouts::RECOMMENDED,
             },

@@ -158,12 +158,6 @@ fn plain_replies() -> Vec<Case> {
 
 /// Each answer that the node's routes may give.
 fn routes() -> Vec<Case> {
-    let large = |origin: &str, client: &str| {
-        from_hop()
-            .ip(origin, client)
-            .tcp(ORIGIN_PORT, CLIENT_PORT)
-            .payload(&[1; 1350])
-    };
     let via_eth1 = |origin: &str, client: &str| {
         Packet::eth(NODE_MAC_1, ROUTER_MAC_1)
             .ip(vip_like(origin), client)
@@ -187,7 +181,6 @@ fn routes() -> Vec<Case> {
                 "192.0.4.1",
                 "192.0.5.1",
                 "192.0.7.1",
-                "192.0.8.1",
                 "192.0.9.1",
             ],
         ),
@@ -198,12 +191,11 @@ fn routes() -> Vec<Case> {
                 "2001:db8:c2::1",
                 "2001:db8:c3::1",
                 "2001:db8:c5::1",
-                "2001:db8:c6::1",
                 "2001:db8:c7::1",
             ],
         ),
     ] {
-        let [eth1, neighbour, unreachable, node, small, off] = clients;
+        let [eth1, neighbour, unreachable, node, off] = clients;
         let tunnel = Tunnel::over_v4(Encapsulation::Vxlan);
         let tunnelled = |client| tunnel.arrive(from_hop(), &answer(origin, client));
         cases.extend([
@@ -262,12 +254,6 @@ fn routes() -> Vec<Case> {
                 answer(origin, node).ttl(1),
             )
             .ends(Reason::ReplyToNode),
-            given(
-                format!("The answer to {small} is larger than its route allows."),
-                own(TCP, origin),
-                large(origin, small),
-            )
-            .ends(Reason::TooBig),
             given(
                 format!("The answer to {off} by an interface that does not forward is the kernel's."),
                 own(TCP, origin),
@@ -563,15 +549,6 @@ fn clients_in_vnets() -> Vec<Case> {
             answer(ORIGIN4, "10.1.2.3"),
         )
         .ends(Reason::NoTunnelRoute),
-        given(
-            "An answer that is too large for the client's tunnel does not enter it.",
-            world(),
-            from_hop()
-                .ipv4(ORIGIN4, "10.1.2.3")
-                .tcp(ORIGIN_PORT, CLIENT_PORT)
-                .payload(&[1; 1361]),
-        )
-        .ends(Reason::TooBig),
         given(
             "An answer to a client whose tunnel is not resolved goes nowhere.",
             world().but(|tables| {

@@ -78,14 +78,14 @@ pub const ROUTES: &[(&str, u8, Route)] = &[
     ("192.0.4.0", 24, Route::NoNeighbour),
     ("192.0.5.0", 24, Route::Unreachable),
     ("192.0.7.0", 24, Route::NotForwarded),
-    ("192.0.8.0", 24, Route::TooBig),
+    ("192.0.8.0", 24, Route::TooBig(SMALL_MTU)),
     ("192.0.9.0", 24, Route::ForwardingOff),
     ("2001:db8:c0::", 64, VIA_ETH0),
     ("2001:db8:c1::", 64, VIA_ETH1),
     ("2001:db8:c2::", 64, Route::NoNeighbour),
     ("2001:db8:c3::", 64, Route::Unreachable),
     ("2001:db8:c5::", 64, Route::NotForwarded),
-    ("2001:db8:c6::", 64, Route::TooBig),
+    ("2001:db8:c6::", 64, Route::TooBig(SMALL_MTU)),
     ("2001:db8:c7::", 64, Route::ForwardingOff),
     // Where no route leads the kernel says so by what it says of its own addresses.
     ("0.0.0.0", 0, Route::NotForwarded),
@@ -137,6 +137,7 @@ impl World {
                 node: Some(Node {
                     hash_key: expand_key(*b"a key of 16 byte"),
                     flags: NODE_LOCAL_REPLIES,
+                    icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
                 }),
                 node_routes,
                 ..MemTables::default()

@@ -68,6 +68,7 @@ pub(super) fn hints(
         | Reason::TunnelOwn
         | Reason::ReplyToNode
         | Reason::ReplyNoNeighbour
+        | Reason::ReplyToFragment
         | Reason::OriginMissing
         | Reason::FamilyMismatch
         | Reason::CongestionLost

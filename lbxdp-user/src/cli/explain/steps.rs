@@ -428,7 +428,10 @@ fn route_text(route: Route) -> (String, Value) {
             "forwarding is off on the incoming interface".to_owned(),
             json!("forwarding_off"),
         ),
-        Route::TooBig => ("the packet is too large".to_owned(), json!("too_big")),
+        Route::TooBig(mtu) => (
+            format!("the packet is larger than {mtu} bytes"),
+            json!({ "too_big": mtu }),
+        ),
         Route::Unreachable => ("no route".to_owned(), json!("unreachable")),
     }
 }

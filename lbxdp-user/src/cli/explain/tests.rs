@@ -51,6 +51,7 @@ fn world() -> (MemTables, Content, Names) {
     let node = Node {
         hash_key: expand_key([5; 16]),
         flags: 0,
+        icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
     };
     let origin = Origin {
         address: v4([10, 0, 0, 11]),

@@ -3,10 +3,10 @@
 use lbxdp_ebpf::abi::{
     Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, FlowKey, FragmentKey,
     Heartbeat, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping, Mode,
-    NODE_ECHO, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, Node, ORIGIN_DOWN,
-    Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT, Path, Peer, PeerKey,
-    RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session,
-    Side, SnatRange, Table, Traffic, VnetId,
+    NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT,
+    Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT,
+    Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST,
+    Seen, Service, Session, Side, SnatRange, Table, Traffic, VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -79,6 +79,8 @@ pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
         field("answer_echo", node.flags & NODE_ECHO != 0),
         field("snat", node.flags & NODE_SNAT != 0),
         field("local_snat", node.flags & NODE_LOCAL_SNAT != 0),
+        field("kernel_fragments", node.flags & NODE_KERNEL_FRAGMENTS != 0),
+        field("icmp_interval_ns", node.icmp_interval_ns),
         field("ranges", node.flags & NODE_RANGES != 0),
     ]
 }

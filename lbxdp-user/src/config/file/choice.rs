@@ -36,6 +36,13 @@ pub(crate) enum DsrName {
     Encapsulated(EncapsulationName),
 }
 
+/// What becomes of what is too large and may be fragmented.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FragmentName {
+    Drop,
+    Kernel,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ForwardingName {
     Nat,
@@ -127,6 +134,7 @@ choice!(ForwardingName { "nat" => Self::Nat, "dsr" => Self::Dsr } unsupported {
     "l2" => "it is an encapsulation of forwarding = \"dsr\"",
 });
 choice!(SourceName { "snat" => Self::Snat, "preserve" => Self::Preserve });
+choice!(FragmentName { "drop" => Self::Drop, "kernel" => Self::Kernel });
 choice!(MonitorName { "tcp" => Self::Tcp, "http" => Self::Http, "icmp_ping" => Self::IcmpPing } unsupported {
     "https" => "probes do not speak TLS; \"tcp\" at least proves that the port accepts connections",
     "udp_icmp" => "UDP probes are not made; \"icmp_ping\" at least proves that the host answers",

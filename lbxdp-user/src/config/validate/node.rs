@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use super::address::{check_one_of_each, check_usable};
 use super::snat;
 use super::tunnel::check_device;
-use crate::config::file::{self, Field};
+use crate::config::file::{self, Field, FragmentName};
 use crate::config::model::{HashKey, Node, SnatTimeouts, XdpMode};
 use crate::config::report::Report;
 
+/// ICMP errors a second, on each CPU, unless configured.
+const ICMP_RATE: u32 = 1000;
 const MAKE_KEY: &str = "make one with `openssl rand -hex 16`, the same for all nodes";
 
 pub(super) fn node(
@@ -28,6 +30,8 @@ pub(super) fn node(
         socket: "/run/lbxdp.sock".into(),
         manage_sysctls: true,
         answer_echo: true,
+        icmp_rate: ICMP_RATE,
+        kernel_fragments: false,
         snat: Vec::new(),
         snat_timeouts: SnatTimeouts::RECOMMENDED,
     };
@@ -44,6 +48,8 @@ pub(super) fn node(
         socket,
         manage_sysctls,
         answer_echo,
+        icmp_rate,
+        fragment,
         snat,
         snat_timeouts,
     } = written;
@@ -69,6 +75,8 @@ pub(super) fn node(
     }
     node.manage_sysctls = manage_sysctls.or(true);
     node.answer_echo = answer_echo.or(true);
+    node.icmp_rate = icmp_rate.or(ICMP_RATE);
+    node.kernel_fragments = fragment.or(FragmentName::Drop) == FragmentName::Kernel;
     node.snat = snat::ranges(snat, "node.snat", report);
     node.snat_timeouts = snat::timeouts(snat_timeouts, report);
     node

@@ -183,6 +183,7 @@ fn desired() -> impl Strategy<Value = Desired> {
                 node: Node {
                     hash_key: [9; 12],
                     flags,
+                    icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
                 },
                 ..Desired::default()
             };
