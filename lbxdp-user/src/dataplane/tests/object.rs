@@ -411,7 +411,7 @@ fn routes_are_told_as_the_kernel_takes_them() {
         assert_eq!(to("203.0.113.5:4000", 100), Reason::ReplyNat);
         assert_eq!(to("192.0.2.9:4000", 100), Reason::ReplyNat);
         assert_eq!(to("192.0.2.77:4000", 100), Reason::ReplyNoNeighbour);
-        assert_eq!(to("203.0.113.5:4000", 1501), Reason::TooBig);
+        assert_eq!(to("203.0.113.5:4000", 1501), Reason::TooBigAnswered);
         assert_eq!(to("192.0.2.1:4000", 100), Reason::ReplyToNode);
         assert_eq!(to("198.18.0.1:4000", 100), Reason::NoReplyRoute);
         assert_eq!(to("198.18.1.1:4000", 100), Reason::NoReplyRoute);
@@ -422,7 +422,7 @@ fn routes_are_told_as_the_kernel_takes_them() {
         );
         assert_eq!(to("[2001:db8::9]:4000", 100), Reason::ReplyNat);
         assert_eq!(to("[2001:db8::77]:4000", 100), Reason::ReplyNoNeighbour);
-        assert_eq!(to("[2001:db8::9]:4000", 1501), Reason::TooBig);
+        assert_eq!(to("[2001:db8::9]:4000", 1501), Reason::TooBigAnswered);
         assert_eq!(to("[2001:db8::1]:4000", 100), Reason::ReplyToNode);
         let nowhere = to("[2001:db8:ffff::1]:4000", 100);
         assert_eq!(nowhere, Reason::ReplyToNode, "no route at all");
