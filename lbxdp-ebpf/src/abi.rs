@@ -20,6 +20,7 @@ mod range;
 mod row;
 mod service;
 mod tunnel;
+mod vlan;
 
 pub use address::{Address, Port};
 pub use allowance::Allowance;
@@ -31,7 +32,7 @@ pub use flow::{
 pub use fragment::{Datagram, Fragment, FragmentKey};
 pub use node::{
     Heartbeat, NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES,
-    NODE_SNAT, Node, PortSet,
+    NODE_SNAT, NODE_VLANS, Node, PortSet,
 };
 pub use origin::{Mode, ORIGIN_DOWN, Origin, OriginIndex};
 pub use path::{
@@ -48,6 +49,7 @@ pub use service::{
     LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Reverse, Service,
 };
 pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
+pub use vlan::Vlan;
 
 /// Version of everything in this module; part of the path where maps are pinned.
 pub const ABI_VERSION: u32 = 2;
@@ -70,6 +72,8 @@ pub mod capacity {
     pub const RANGES: u32 = 16_384;
     /// Datagrams of which later fragments are waited for.
     pub const FRAGMENTS: u32 = 16_384;
+    /// VLAN devices.
+    pub const VLANS: u32 = 4_096;
     /// Names of everything that has a slot.
     pub const ENTITIES: u32 = 32_768;
     /// Flows whose source address is translated.

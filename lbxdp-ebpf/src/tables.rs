@@ -5,7 +5,7 @@ use core::ops::Deref;
 use crate::abi::{
     Address, Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path,
     Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, TunnelIndex,
-    VnetId,
+    Vlan, VnetId,
 };
 use crate::fragment;
 use crate::parse::Ip;
@@ -82,6 +82,8 @@ pub trait Tables {
     {
         snat::allocate(self, request)
     }
+    /// What a VLAN device is; `None` for any other interface.
+    fn vlan(&self, ifindex: u32) -> Option<Self::Ref<'_, Vlan>>;
     /// How many messages of its own this CPU may still send.
     fn allowance(&self) -> Allowance;
     /// Sets what is left of them.

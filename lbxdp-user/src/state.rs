@@ -5,7 +5,9 @@ mod first_rows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, ORIGIN_DOWN, OriginIndex, Row};
+use lbxdp_ebpf::abi::{
+    Entity, EntityKey, EntityKind, NODE_VLANS, ORIGIN_DOWN, OriginIndex, Row, Vlan,
+};
 
 use crate::config::model::{Config, Timing};
 use crate::dataplane::{Desired, TableRows};
@@ -25,6 +27,7 @@ pub struct State {
     /// Health that the last agent left behind, for probes that have no tracker yet.
     inherited: BTreeMap<(EntityKind, String), (Health, SystemTime)>,
     hops: Hops,
+    vlans: BTreeMap<u32, Vlan>,
     bases: Bases,
     plans: BTreeMap<TableName, TablePlan>,
     first_rows: FirstRows,
@@ -64,6 +67,7 @@ impl State {
             trackers: BTreeMap::new(),
             inherited,
             hops: Hops::new(),
+            vlans: BTreeMap::new(),
             bases: Bases::default(),
             plans: BTreeMap::new(),
             first_rows: FirstRows::default(),
@@ -141,6 +145,13 @@ impl State {
         self.trackers.get_mut(key)?.observe(result, now)
     }
 
+    /// Takes the node's VLAN devices; says whether any has changed.
+    pub fn set_vlans(&mut self, vlans: BTreeMap<u32, Vlan>) -> bool {
+        let changed = self.vlans != vlans;
+        self.vlans = vlans;
+        changed
+    }
+
     /// Takes next hops; says whether any has changed.
     pub fn set_hops(&mut self, hops: Hops) -> bool {
         let changed = self.hops != hops;
@@ -188,6 +199,10 @@ impl State {
         now: SystemTime,
     ) -> Desired {
         let mut desired = reconcile::desired(&self.config, &self.slots, &self.hops);
+        if !self.vlans.is_empty() {
+            desired.node.flags |= NODE_VLANS;
+            desired.vlans.clone_from(&self.vlans);
+        }
         self.plans = self.plan_tables();
         self.bases.sweep();
         self.held_until = None;

@@ -7,7 +7,7 @@ pub struct Node {
     /// The expanded secret key of the flow hash; see [`hash`](crate::hash).
     pub hash_key: [u64; 12],
     /// Bits: [`NODE_LOCAL_REPLIES`], [`NODE_ECHO`], [`NODE_SNAT`], [`NODE_LOCAL_SNAT`],
-    /// [`NODE_RANGES`], [`NODE_KERNEL_FRAGMENTS`].
+    /// [`NODE_RANGES`], [`NODE_KERNEL_FRAGMENTS`], [`NODE_VLANS`].
     pub flags: u64,
     /// Nanoseconds in which each CPU may send one ICMP error; 0 for none at all.
     pub icmp_interval_ns: u64,
@@ -34,6 +34,9 @@ pub const NODE_RANGES: u64 = 1 << 4;
 /// What is larger than the route to its client allows, and may be fragmented, is left to the kernel
 /// for that.
 pub const NODE_KERNEL_FRAGMENTS: u64 = 1 << 5;
+
+/// The node has VLAN devices, to which its routes may lead: look interfaces up in `VLANS`.
+pub const NODE_VLANS: u64 = 1 << 6;
 
 /// 64 of the 65,536 UDP ports (map `TUNNEL_PORTS`, 1,024 entries): bit `port % 64` of entry
 /// `port / 64` says that some tunnel receives there.

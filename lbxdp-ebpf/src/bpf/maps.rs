@@ -16,8 +16,8 @@ use core::hint::black_box;
 use lbxdp_ebpf::abi::{
     Allowance, Count, Datagram, Entity, EntityKey, FlowKey, Fragment, FragmentKey, Heartbeat,
     Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, PortSet, RangeKey,
-    Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Traffic, TunnelIndex, VnetId,
-    capacity,
+    Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Traffic, TunnelIndex, Vlan,
+    VnetId, capacity,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::Ip;
@@ -56,6 +56,8 @@ static RANGES: LpmTrie<RangeKey, u32, { capacity::RANGES as usize }> = LpmTrie::
 #[btf_map]
 static FRAGMENTS: LruHashMap<FragmentKey, Datagram, { capacity::FRAGMENTS as usize }> =
     LruHashMap::new();
+#[btf_map]
+static VLANS: HashMap<u32, Vlan, { capacity::VLANS as usize }> = HashMap::new();
 #[btf_map]
 static TUNNEL_PORTS: Array<PortSet, 1024> = Array::new();
 #[btf_map]
@@ -239,6 +241,12 @@ impl Tables for Maps {
             0 => Ok(()),
             error => Err(Reason::from_index(error - 1).unwrap_or(Reason::SnatTableFull)),
         }
+    }
+
+    #[inline(always)]
+    fn vlan(&self, ifindex: u32) -> Option<&Vlan> {
+        // SAFETY: as in `listener`.
+        unsafe { VLANS.get(ifindex) }
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use super::Flows;
 use crate::abi::{
     Address, Allowance, Datagram, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
     OriginIndex, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session,
-    Side, Sight, Table, TunnelIndex, VnetId,
+    Side, Sight, Table, TunnelIndex, Vlan, VnetId,
 };
 use crate::fragment;
 use crate::parse::Ip;
@@ -45,6 +45,8 @@ pub struct MemTables {
     pub mappings: Flows<Mapping>,
     /// Whether those two have no room for another entry.
     pub full: bool,
+    /// Map `VLANS`.
+    pub vlans: BTreeMap<u32, Vlan>,
     /// Map `ALLOWANCE`, as every packet finds it.
     pub allowance: Allowance,
     /// The node's own routes, first match wins.
@@ -192,6 +194,10 @@ impl Tables for MemTables {
 
     fn remove_mapping(&self, flow: &FlowKey) {
         self.mappings.lock().remove(flow);
+    }
+
+    fn vlan(&self, ifindex: u32) -> Option<Found<Vlan>> {
+        found(&self.vlans, &ifindex)
     }
 
     fn allowance(&self) -> Allowance {

@@ -2,8 +2,8 @@ use super::Subject;
 use super::depart::{Link, Order, Task};
 use crate::abi::{
     Address, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping,
-    Mode, NODE_KERNEL_FRAGMENTS, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED, Path, Port,
-    Reverse, RouteKey, Seen, Session, TunnelIndex, VnetId,
+    Mode, NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED,
+    Path, Port, Reverse, RouteKey, Seen, Session, TunnelIndex, VnetId,
 };
 use crate::ecn::{self, Unspeakable};
 use crate::encap;
@@ -381,15 +381,19 @@ fn link_to_client<F: Frame, T: Tables>(
             source_mac,
             destination_mac,
         } => {
-            return Ok((
-                action(ifindex, ingress),
-                Link {
-                    destination_mac,
-                    source_mac,
-                    vlan: [0; 2],
-                },
-                Reason::ReplyNoNeighbour,
-            ));
+            let mut out = ifindex;
+            let mut link = Link {
+                destination_mac,
+                source_mac,
+                vlan: [0; 2],
+            };
+            if node.flags & NODE_VLANS != 0
+                && let Some(vlan) = tables.vlan(ifindex)
+            {
+                out = vlan.ifindex;
+                link.vlan = vlan.tag;
+            }
+            return Ok((action(out, ingress), link, Reason::ReplyNoNeighbour));
         }
         Route::NoNeighbour => Reason::ReplyNoNeighbour,
         Route::TooBig(_) if node.flags & NODE_KERNEL_FRAGMENTS != 0 && may_fragment(subject.ip) => {

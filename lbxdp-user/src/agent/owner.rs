@@ -187,6 +187,7 @@ impl Owner {
             let hops = self.resolve().await;
             self.log_hops(&hops);
             self.due.maps |= self.state.set_hops(hops);
+            self.due.maps |= self.look_at_vlans().await;
         }
         if due.maps || std::mem::take(&mut self.due.maps) {
             self.settle_maps(now);

@@ -21,6 +21,7 @@ pub struct Limits {
     pub tunnels: u32,
     pub routes: u32,
     pub ranges: u32,
+    pub vlans: u32,
     pub entities: u32,
     pub listener_counters: u32,
 }
@@ -81,6 +82,7 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
     fits_union("REVERSE", limits.reverse, &actual.reverse, &desired.reverse)?;
     fits_union("PEERS", limits.peers, &actual.peers, &desired.peers)?;
     fits_union("ROUTES", limits.routes, &actual.routes, &desired.routes)?;
+    fits_union("VLANS", limits.vlans, &actual.vlans, &desired.vlans)?;
     fits_union("RANGES", limits.ranges, &actual.ranges, &desired.ranges)?;
     fits_union(
         "ENTITIES",

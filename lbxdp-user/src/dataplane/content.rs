@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, RangeKey, Reverse,
-    RouteKey, Row, Service, Table, TunnelIndex,
+    RouteKey, Row, Service, Table, TunnelIndex, Vlan,
 };
 
 use super::plan::Write;
@@ -28,6 +28,8 @@ pub struct Content {
     pub routes: BTreeMap<(RouteKey, u32), u32>,
     /// Map `RANGES`.
     pub ranges: BTreeMap<(RangeKey, u32), u32>,
+    /// Map `VLANS`, by the index of the device.
+    pub vlans: BTreeMap<u32, Vlan>,
     /// Map `TUNNEL_PORTS`.
     pub tunnel_ports: BTreeSet<u16>,
     /// Map `ENTITIES`.
@@ -90,6 +92,12 @@ impl Content {
             }
             Write::RemoveRoute(key) => {
                 self.routes.remove(&key);
+            }
+            Write::SetVlan(ifindex, vlan) => {
+                self.vlans.insert(ifindex, vlan);
+            }
+            Write::RemoveVlan(ifindex) => {
+                self.vlans.remove(&ifindex);
             }
             Write::SetRange(key, port) => {
                 self.ranges.insert(key, port);

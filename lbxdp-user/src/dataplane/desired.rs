@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, RangeKey, Reverse,
-    RouteKey, Row, Service, TunnelIndex,
+    RouteKey, Row, Service, TunnelIndex, Vlan,
 };
 
 /// Everything that the maps are to hold, in the terms of the map ABI.
@@ -27,6 +27,8 @@ pub struct Desired {
     /// Map `RANGES`: key and bits of it that count ([`RangeKey::FIXED_BITS`] included) to the port
     /// of the entry in `LISTENERS` or `REVERSE`.
     pub ranges: BTreeMap<(RangeKey, u32), u32>,
+    /// Map `VLANS`, by the index of the device.
+    pub vlans: BTreeMap<u32, Vlan>,
     /// Map `TUNNEL_PORTS`.
     pub tunnel_ports: BTreeSet<u16>,
     /// Map `ENTITIES`.

@@ -12,7 +12,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use lbxdp_ebpf::abi::{
     Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath,
     Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table,
-    TunnelIndex, VnetId,
+    TunnelIndex, Vlan, VnetId,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::{Ip, Version};
@@ -241,6 +241,11 @@ impl Tables for LiveTables<'_> {
     }
 
     fn remove_mapping(&self, _: &FlowKey) {}
+
+    fn vlan(&self, ifindex: u32) -> Option<Copied<Vlan>> {
+        self.of_hash(&self.maps.vlans, &ifindex, "VLANS")
+            .map(Copied)
+    }
 
     /// A full one, since each CPU has its own; a packet that is only thought of takes nothing of it.
     fn allowance(&self) -> Allowance {

@@ -12,7 +12,7 @@ use aya::maps::{
 use lbxdp_ebpf::abi::{
     Allowance, Count, Datagram, Entity, EntityKey, EntityKind, FlowKey, FragmentKey, Heartbeat,
     Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, PortSet,
-    RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic,
+    RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic, Vlan,
 };
 
 use super::check::Limits;
@@ -35,6 +35,7 @@ pub struct LiveMaps {
     pub tunnels: Array<MapData, OriginPath>,
     pub routes: LpmTrie<MapData, RouteKey, u32>,
     pub ranges: LpmTrie<MapData, RangeKey, u32>,
+    pub vlans: HashMap<MapData, u32, Vlan>,
     pub fragments: HashMap<MapData, FragmentKey, Datagram>,
     pub tunnel_ports: Array<MapData, PortSet>,
     pub entities: HashMap<MapData, EntityKey, Entity>,
@@ -81,6 +82,7 @@ impl LiveMaps {
             tunnels: open(&folder, "TUNNELS")?,
             routes: open(&folder, "ROUTES")?,
             ranges: open(&folder, "RANGES")?,
+            vlans: open(&folder, "VLANS")?,
             fragments: open(&folder, "FRAGMENTS")?,
             tunnel_ports: open(&folder, "TUNNEL_PORTS")?,
             entities: open(&folder, "ENTITIES")?,
@@ -110,6 +112,7 @@ impl LiveMaps {
             tunnels: self.tunnels.len().min(OriginPath::NO_TUNNEL.into()),
             routes: max_entries(self.routes.map())?,
             ranges: max_entries(self.ranges.map())?,
+            vlans: max_entries(self.vlans.map())?,
             entities: max_entries(self.entities.map())?,
             listener_counters: self.listener_counters.len(),
         })
@@ -124,6 +127,7 @@ impl LiveMaps {
             node: self.node.get(&0, 0).context("cannot read map NODE")?,
             listeners: entries(&self.listeners).context("cannot read map LISTENERS")?,
             reverse: entries(&self.reverse).context("cannot read map REVERSE")?,
+            vlans: entries(&self.vlans).context("cannot read map VLANS")?,
             peers: entries(&self.peers).context("cannot read map PEERS")?,
             entities: self.entities()?,
             tunnel_ports: self.tunnel_ports()?,
@@ -295,6 +299,10 @@ impl LiveMaps {
             Write::RemoveRoute((key, bits)) => {
                 absent(self.routes.remove(&Key::new(bits, key))).context("map ROUTES")
             }
+            Write::SetVlan(ifindex, vlan) => {
+                self.vlans.insert(ifindex, vlan, 0).context("map VLANS")
+            }
+            Write::RemoveVlan(ifindex) => absent(self.vlans.remove(&ifindex)).context("map VLANS"),
             Write::SetRange((key, bits), port) => self
                 .ranges
                 .insert(&Key::new(bits, key), port, 0)

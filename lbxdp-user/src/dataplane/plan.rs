@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Entity, EntityKey, EntityKind, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Table, TunnelIndex,
+    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Table, TunnelIndex, Vlan,
 };
 
 use super::check::{Limits, PlanError, check};
@@ -57,6 +57,8 @@ pub enum Write<'a> {
     RemoveReverse(Service),
     SetListener(Service, Listener),
     RemoveListener(Service),
+    SetVlan(u32, Vlan),
+    RemoveVlan(u32),
     SetRange((RangeKey, u32), u32),
     RemoveRange((RangeKey, u32)),
 }
@@ -81,6 +83,7 @@ pub fn plan<'a>(
         origins,
         routes,
         ranges,
+        vlans,
         tunnel_ports,
         entities,
         tables,
@@ -114,6 +117,9 @@ pub fn plan<'a>(
     writes.extend(
         changed(&actual.routes, routes).map(|(key, tunnel)| Write::SetRoute(*key, *tunnel)),
     );
+    writes.extend(
+        changed(&actual.vlans, vlans).map(|(ifindex, vlan)| Write::SetVlan(*ifindex, *vlan)),
+    );
     row_writes(&actual.tables, tables, limits.rows, &mut writes)?;
     writes.extend(
         changed(&actual.reverse, reverse).map(|(key, value)| Write::SetReverse(*key, *value)),
@@ -127,6 +133,7 @@ pub fn plan<'a>(
     writes.extend(gone(&actual.listeners, listeners).map(Write::RemoveListener));
     writes.extend(gone(&actual.reverse, reverse).map(Write::RemoveReverse));
     writes.extend(gone(&actual.tables, tables).map(Write::ClearTable));
+    writes.extend(gone(&actual.vlans, vlans).map(Write::RemoveVlan));
     writes.extend(gone(&actual.routes, routes).map(Write::RemoveRoute));
     writes.extend(gone(&actual.peers, peers).map(Write::RemovePeer));
     writes.extend(gone(&actual.origins, origins).map(Write::ClearOrigin));

@@ -7,7 +7,7 @@ use aya::maps::lpm_trie::Key;
 use lbxdp_ebpf::abi::{
     ABI_VERSION, Allowance, Count, Datagram, Entity, EntityKey, FlowKey, FragmentKey, Heartbeat,
     Listener, Mapping, Node, Origin, Path as OriginPath, Peer, PeerKey, PortSet, RangeKey, Reverse,
-    RouteKey, Row, Service, Session, Table, Traffic, capacity,
+    RouteKey, Row, Service, Session, Table, Traffic, Vlan, capacity,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -70,7 +70,7 @@ const fn counters<V>(name: &'static str, max_entries: u32, about: &'static str) 
 pub(super) const PORT_SETS: u32 = 65_536 / 64;
 
 /// All maps of the ABI.
-pub const MAPS: [MapSpec; 21] = [
+pub const MAPS: [MapSpec; 22] = [
     array::<Node>("NODE", 1, "settings of the node"),
     array::<Heartbeat>("HEARTBEAT", 1, "when the agent last confirmed the tables"),
     hash::<Service, Listener>("LISTENERS", capacity::SERVICES, "listener to table"),
@@ -108,6 +108,7 @@ pub const MAPS: [MapSpec; 21] = [
             "datagrams of which later fragments are waited for",
         )
     },
+    hash::<u32, Vlan>("VLANS", capacity::VLANS, "VLAN devices, and what is below"),
     array::<PortSet>(
         "TUNNEL_PORTS",
         PORT_SETS,

@@ -105,6 +105,8 @@ impl MapWriter {
                 | Write::RemovePeer(_)
                 | Write::SetRoute(..)
                 | Write::RemoveRoute(_)
+                | Write::SetVlan(..)
+                | Write::RemoveVlan(_)
                 | Write::SetRange(..)
                 | Write::RemoveRange(_)
                 | Write::ClearTable(_)

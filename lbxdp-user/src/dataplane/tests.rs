@@ -9,7 +9,7 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, EntityKind, FlowKey, Fragment, FragmentKey, Heartbeat,
     Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer, PeerKey, Port, PortSet,
-    RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Traffic, VnetId,
+    RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::Reason;
@@ -62,6 +62,7 @@ impl Pins {
             Array<OriginPath> "TUNNELS" 0;
             LpmTrie<RouteKey, u32> "ROUTES" NO_PREALLOC;
             LpmTrie<RangeKey, u32> "RANGES" NO_PREALLOC;
+            HashMap<u32, Vlan> "VLANS" 0;
             HashMap<FragmentKey, Datagram> "FRAGMENTS" 0;
             Array<PortSet> "TUNNEL_PORTS" 0;
             HashMap<EntityKey, Entity> "ENTITIES" NO_PREALLOC;
@@ -168,6 +169,14 @@ pub(crate) fn desired() -> Desired {
     desired.tunnel_ports.extend([4789, 65_535]);
     let prefix = RouteKey::new(VnetId(7), Address::from_v4([10, 0, 0, 0]));
     desired.routes.insert((prefix, 32 + 96 + 8), 2);
+    desired.vlans.insert(
+        77,
+        Vlan {
+            ifindex: 2,
+            tag: [0, 42],
+            reserved: [0; 2],
+        },
+    );
     let range = Service {
         range: 1,
         ..service(10)

@@ -55,6 +55,18 @@ impl Network {
         hops.into_iter().next().expect("an answer for every query")
     }
 
+    /// The node's VLAN devices by their index: the interface below each, and the identifier.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub async fn vlans(&self) -> Result<BTreeMap<u32, (u32, u16)>> {
+        let links = self.links().await?;
+        let vlans = links.values();
+        Ok(vlans
+            .filter_map(|link| link.vlan.map(|vlan| (link.index, vlan)))
+            .collect())
+    }
+
     async fn surroundings(&self) -> Result<Surroundings> {
         let links = self.links().await?;
         let dump = self

@@ -1,8 +1,8 @@
 //! Answers of origins reached by NAT, on their way back to clients.
 
 use lbxdp_ebpf::abi::{
-    Encapsulation, NODE_LOCAL_REPLIES, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
-    PATH_RESOLVED, PATH_UDP_CHECKSUM, VnetId,
+    Encapsulation, NODE_LOCAL_REPLIES, NODE_VLANS, PATH_GRE_CHECKSUM, PATH_GRE_KEY,
+    PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_UDP_CHECKSUM, Vlan, VnetId,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -220,6 +220,28 @@ fn routes() -> Vec<Case> {
             )
             .sends(Reason::ReplyNoNeighbour, for_the_kernel(origin, neighbour))
             .left_to_the_kernel(),
+            given(
+                format!("The answer to {eth1} by a VLAN device is tagged and leaves by the interface below."),
+                own(TCP, origin).but(|tables| {
+                    tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
+                    let vlan = Vlan {
+                        ifindex: ETH0,
+                        tag: [0, 42],
+                        reserved: [0; 2],
+                    };
+                    tables.vlans.insert(ETH1, vlan);
+                }),
+                answer(origin, eth1),
+            )
+            .sends(
+                Reason::ReplyNat,
+                Packet::eth(NODE_MAC_1, ROUTER_MAC_1)
+                    .vlan(42)
+                    .ip(vip_like(origin), eth1)
+                    .ttl(63)
+                    .tcp(VIP_PORT, CLIENT_PORT)
+                    .payload(b"200 OK"),
+            ),
             given(
                 format!("The answer to {neighbour} keeps its VLAN tag on the way to the kernel."),
                 own(TCP, origin),

@@ -9,7 +9,7 @@ use aya::{Ebpf, Pod};
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, FlowKey, FragmentKey, Listener, Mapping, Node, Origin,
     Path, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table,
-    Traffic, VnetId,
+    Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::mem::MemTables;
 use nix::errno::Errno;
@@ -31,6 +31,7 @@ pub(super) struct Maps {
     tunnels: Array<MapData, Path>,
     routes: LpmTrie<MapData, RouteKey, u32>,
     ranges: LpmTrie<MapData, RangeKey, u32>,
+    vlans: HashMap<MapData, u32, Vlan>,
     fragments: HashMap<MapData, FragmentKey, Datagram>,
     tunnel_ports: Array<MapData, PortSet>,
     sessions: HashMap<MapData, FlowKey, Session>,
@@ -66,6 +67,7 @@ impl Maps {
             tunnels: take(ebpf, "TUNNELS")?,
             routes: take(ebpf, "ROUTES")?,
             ranges: take(ebpf, "RANGES")?,
+            vlans: take(ebpf, "VLANS")?,
             fragments: take(ebpf, "FRAGMENTS")?,
             tunnel_ports: take(ebpf, "TUNNEL_PORTS")?,
             sessions: take(ebpf, "SESSIONS")?,
@@ -97,6 +99,7 @@ impl Maps {
             mappings,
             full,
             ranges,
+            vlans,
             fragments,
             allowance,
             node_routes: _,
@@ -120,6 +123,7 @@ impl Maps {
         }
         hash(&mut self.listeners, &now.listeners, listeners).context("map LISTENERS")?;
         hash(&mut self.reverse, &now.reverse, reverse).context("map REVERSE")?;
+        hash(&mut self.vlans, &now.vlans, vlans).context("map VLANS")?;
         hash(&mut self.peers, &now.peers, peers).context("map PEERS")?;
         array(&mut self.tables, &now.tables, tables, Table::default()).context("map TABLES")?;
         array(&mut self.rows, &now.rows, rows, Row::VACANT).context("map ROWS")?;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use lbxdp_ebpf::abi::Vlan;
+
 use super::Owner;
 use super::problems::Part;
 use super::repetition::Advice;
@@ -59,10 +61,33 @@ impl Owner {
             let complete = hops.values().all(Result::is_ok);
             self.log_hops(&hops);
             self.state.set_hops(hops);
+            self.look_at_vlans().await;
             if complete || tokio::time::Instant::now() >= deadline {
                 return;
             }
             tokio::time::sleep(HOPS_AGAIN).await;
+        }
+    }
+
+    /// Looks at the node's VLAN devices; says whether any has changed. What cannot be asked for stays
+    /// as it was known.
+    pub(super) async fn look_at_vlans(&mut self) -> bool {
+        match self.network.vlans().await {
+            Ok(vlans) => {
+                let vlans = vlans.into_iter().map(|(device, (ifindex, id))| {
+                    let vlan = Vlan {
+                        ifindex,
+                        tag: id.to_be_bytes(),
+                        reserved: [0; 2],
+                    };
+                    (device, vlan)
+                });
+                self.state.set_vlans(vlans.collect())
+            }
+            Err(error) => {
+                tracing::debug!("the node's VLAN devices cannot be looked at: {error:#}");
+                false
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use lbxdp_ebpf::abi::{
     Address, Allowance, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
     OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight,
-    Table, TunnelIndex, VnetId,
+    Table, TunnelIndex, Vlan, VnetId,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::Ip;
@@ -22,6 +22,7 @@ pub(super) enum Lookup {
     Reverse(Service, Option<Reverse>),
     Range(Service, Side, Option<Port>),
     Fragment(FragmentKey, Option<Fragment>),
+    Vlan(u32, Option<Vlan>),
     TunnelPort(Port, bool),
     Peer(PeerKey, Option<Peer>),
     Tunnel(TunnelIndex, Option<Box<Path>>),
@@ -165,6 +166,12 @@ impl<T: Tables> Tables for Recorder<'_, T> {
 
     fn remove_mapping(&self, flow: &FlowKey) {
         self.tables.remove_mapping(flow);
+    }
+
+    fn vlan(&self, ifindex: u32) -> Option<Self::Ref<'_, Vlan>> {
+        let found = self.tables.vlan(ifindex);
+        self.note(Lookup::Vlan(ifindex, found.as_deref().copied()));
+        found
     }
 
     fn allowance(&self) -> Allowance {

@@ -126,6 +126,16 @@ pub(super) fn steps(
                 let data = json!({ "key": at, "side": whose, "port": found.map(Port::get) });
                 steps.push(Step::new("range", text, data));
             }
+            Lookup::Vlan(_, None) => {}
+            Lookup::Vlan(ifindex, Some(vlan)) => {
+                let (device, below) = (interface_name(*ifindex), interface_name(vlan.ifindex));
+                let id = u16::from_be_bytes(vlan.tag);
+                steps.push(Step::new(
+                    "vlan",
+                    format!("{device} is tag {id} on {below}"),
+                    json!({ "device": device, "interface": below, "vlan": id }),
+                ));
+            }
             Lookup::Fragment(key, found) => {
                 let datagram = entry::fragment_key(key, names);
                 let (text, data) = match found {

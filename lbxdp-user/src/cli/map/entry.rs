@@ -4,9 +4,9 @@ use lbxdp_ebpf::abi::{
     Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, FlowKey, FragmentKey,
     Heartbeat, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping, Mode,
     NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT,
-    Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT,
-    Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST,
-    Seen, Service, Session, Side, SnatRange, Table, Traffic, VnetId,
+    NODE_VLANS, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED,
+    PATH_TTL_INHERIT, Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED,
+    SEEN_FIN, SEEN_RST, Seen, Service, Session, Side, SnatRange, Table, Traffic, Vlan, VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -81,6 +81,7 @@ pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
         field("local_snat", node.flags & NODE_LOCAL_SNAT != 0),
         field("kernel_fragments", node.flags & NODE_KERNEL_FRAGMENTS != 0),
         field("icmp_interval_ns", node.icmp_interval_ns),
+        field("vlans", node.flags & NODE_VLANS != 0),
         field("ranges", node.flags & NODE_RANGES != 0),
     ]
 }
@@ -471,6 +472,14 @@ pub(in crate::cli) fn datagram(datagram: &Datagram, names: &Names) -> Vec<Field>
         field("destination_port", first.destination_port.get()),
         field("origin", origin_name(first.origin, names)),
         field("until_ns", datagram.until_ns),
+    ]
+}
+
+pub(in crate::cli) fn vlan(device: u32, vlan: &Vlan) -> Vec<Field> {
+    vec![
+        field("device", interface_name(device)),
+        field("interface", interface_name(vlan.ifindex)),
+        field("vlan", u16::from_be_bytes(vlan.tag)),
     ]
 }
 

@@ -96,6 +96,9 @@ pub(super) fn dump(
                 entry::datagram(value, names),
             )
         }),
+        "VLANS" => listed(content()?.vlans, |key, value| {
+            Entry::new(key.to_string(), entry::vlan(*key, value))
+        }),
         "TUNNEL_PORTS" => {
             let ports = maps.tunnel_ports()?;
             ports
@@ -218,6 +221,11 @@ pub(super) fn get(
                     entry::datagram(&datagram, names),
                 )
             })
+        }
+        "VLANS" => {
+            let key = slot(None)?;
+            found(&maps.vlans, &key)?
+                .map(|vlan| Entry::new(key.to_string(), entry::vlan(key, &vlan)))
         }
         "TUNNEL_PORTS" => {
             let port = key::port(text)?;

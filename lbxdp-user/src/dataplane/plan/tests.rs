@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     tunnels: 8,
     routes: 8,
     ranges: 8,
+    vlans: 8,
     entities: 64,
     listener_counters: 16,
 };
