@@ -191,7 +191,76 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(errors());
     cases.extend(shortages());
     cases.extend(own_network());
+    cases.extend(fragments());
     theme("snat", cases)
+}
+
+/// A datagram in fragments, both ways: the first one begins the session, the later ones have it.
+fn fragments() -> Vec<Case> {
+    /// Where the datagram is cut.
+    const CUTS: [usize; 2] = [64, 128];
+    let tunnel = Tunnel::over_v4(Encapsulation::Vxlan);
+    let mut cases = Vec::new();
+    let datagram = |frame: Packet, from: (&str, u16), to: (&str, u16), ttl: u8| {
+        frame
+            .ip(from.0, to.0)
+            .ttl(ttl)
+            .udp(from.1, to.1)
+            .payload(&[0x5a; 150])
+            .pieces(7, &CUTS)
+    };
+    for origin in [ORIGIN4, ORIGIN6] {
+        let (client, vip) = (client_like(origin), vip_like(origin));
+        let world = || behind(&tunnel, UDP, origin);
+        let range = one(own_like(origin));
+        let (_, port) = first_port(&world(), &flow(UDP, origin), range);
+        let source = own_like(origin);
+        let sent = datagram(from_router(), (client, CLIENT_PORT), (vip, VIP_PORT), 64);
+        let got = datagram(to_hop(), (source, port), (origin, ORIGIN_PORT), 63);
+        let back = datagram(from_hop(), (origin, ORIGIN_PORT), (source, PORT), 64);
+        let told = datagram(to_router(), (vip, VIP_PORT), (client, CLIENT_PORT), 63);
+        for index in 0..3 {
+            let mut request = given(
+                format!(
+                    "Fragment {index} of a request to {origin} comes from the node's own address."
+                ),
+                world(),
+                sent[index].clone(),
+            );
+            if index > 0 {
+                request = request.after(sent[0].clone());
+            }
+            cases.push(
+                request
+                    .sends(Reason::ForwardNatTunnel, tunnel.wrap(to_hop(), &got[index]))
+                    .through(3),
+            );
+            let mut reply = given(
+                format!(
+                    "Fragment {index} of an answer of {origin} to the node's own address reaches the client."
+                ),
+                known(world(), UDP, origin, source, BLUE),
+                tunnel.arrive(from_hop(), &back[index]),
+            );
+            if index > 0 {
+                reply = reply.after(tunnel.arrive(from_hop(), &back[0]));
+            }
+            cases.push(
+                reply
+                    .sends(Reason::ReplyNatTunnel, told[index].clone())
+                    .through(3),
+            );
+        }
+        cases.push(
+            given(
+                format!("A later fragment of {origin} to the node's own address whose first one is not known is the node's."),
+                known(world(), UDP, origin, source, BLUE),
+                tunnel.arrive(from_hop(), &back[1]),
+            )
+            .ends(Reason::TunnelOwn),
+        );
+    }
+    cases
 }
 
 /// Both directions of a flow that has its source port.
