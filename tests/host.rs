@@ -73,8 +73,10 @@ fn expected_packets_are_right_in_the_judges_eyes() {
         };
         let before = judge(&case.packet.bytes());
         let after = judge(&out.bytes());
+        // Remote checksum offload: what comes in unfinished leaves right.
+        let finished = case.theme == "gue" && matches!(before, Err(Fault::Checksum(_)));
         assert_eq!(
-            before.is_ok(),
+            before.is_ok() || finished,
             after.is_ok(),
             "{case}: {before:?}, then {after:?}"
         );

@@ -6,13 +6,14 @@
 
 use crate::abi::{Encapsulation, PeerKey, Port};
 use crate::frame::Frame;
+use crate::gue;
 use crate::parse::{Ip, Version};
 use crate::tables::Tables;
 use crate::wire::{
     ETHERTYPE_TEB, Ethernet, GENEVE_CONTROL, GENEVE_CRITICAL, GENEVE_OPTION_LENGTH,
     GENEVE_OPTION_LENGTH_MASK, GRE_CHECKSUM, GRE_FIELD, GRE_KEY, GRE_SEQUENCE, GUE_CONTROL,
-    GUE_HLEN_MASK, GUE_VERSION_MASK, Geneve, Gre, Gue, IPPROTO_GRE, IPPROTO_IPIP, IPPROTO_IPV6,
-    IPPROTO_UDP, Udp, VXLAN_VNI_VALID, Vxlan,
+    GUE_HLEN_MASK, GUE_PRIVATE, GUE_VERSION_MASK, Geneve, Gre, Gue, IPPROTO_GRE, IPPROTO_IPIP,
+    IPPROTO_IPV6, IPPROTO_UDP, Udp, VXLAN_VNI_VALID, Vxlan,
 };
 
 /// A packet that looks like one of a tunnel.
@@ -22,6 +23,8 @@ pub struct Tunnelled {
     pub key: PeerKey,
     /// What is inside.
     pub inner: Inner,
+    /// Whether its checksum is left to the receiver: see [`gue`](crate::gue).
+    pub unfinished: bool,
 }
 
 /// What a tunnel packet carries, and where it begins. (Two plain values: what an enum leaves
@@ -97,6 +100,7 @@ pub fn recognise<F: Frame, T: Tables>(frame: &F, tables: &T, outer: &Ip) -> Opti
             reserved: 0,
         },
         inner: shim.inner,
+        unfinished: shim.unfinished,
     })
 }
 
@@ -106,6 +110,7 @@ struct Shim {
     vni: u32,
     port: Port,
     inner: Inner,
+    unfinished: bool,
 }
 
 impl Shim {
@@ -116,6 +121,7 @@ impl Shim {
             vni: 0,
             port: Port::new(0),
             inner: Inner::ip(start, version),
+            unfinished: false,
         }
     }
 }
@@ -148,12 +154,14 @@ fn gre<F: Frame>(frame: &F, start: usize) -> Option<Shim> {
         vni,
         port: Port::new(0),
         inner: Inner::ip(offset, version_of_inner),
+        unfinished: false,
     })
 }
 
 /// Tells the three encapsulations over UDP apart by their headers: a GENEVE header has an
 /// EtherType in its second pair of bytes, where the others, as far as they are spoken here, have
-/// zero; the second byte is zero in VXLAN and an IP protocol number in GUE.
+/// zero, or the flag of private flags; the second byte is zero in VXLAN and an IP protocol number in
+/// GUE.
 #[inline(always)]
 fn udp<F: Frame, T: Tables>(frame: &F, tables: &T, start: usize) -> Option<Shim> {
     let udp: &Udp = frame.at(start)?;
@@ -163,7 +171,9 @@ fn udp<F: Frame, T: Tables>(frame: &F, tables: &T, start: usize) -> Option<Shim>
     }
     let start = start + size_of::<Udp>();
     let [_, second, third, fourth] = *frame.at::<[u8; 4]>(start)?;
-    if [third, fourth] != [0, 0] {
+    if [third, fourth] == GUE_PRIVATE {
+        gue(frame, start, port)
+    } else if [third, fourth] != [0, 0] {
         geneve(frame, start, port)
     } else if second != 0 {
         gue(frame, start, port)
@@ -194,30 +204,36 @@ fn geneve<F: Frame>(frame: &F, start: usize, port: Port) -> Option<Shim> {
         vni: vni(header.vni),
         port,
         inner,
+        unfinished: false,
     })
 }
 
 /// draft-ietf-intarea-gue-09, 3.2. A set flag announces an optional field that may change how
-/// the payload is read (remote checksum offload, fragmentation): not spoken here.
+/// the payload is read: of those only remote checksum offload is spoken here.
 #[inline(always)]
 fn gue<F: Frame>(frame: &F, start: usize, port: Port) -> Option<Shim> {
     let header: &Gue = frame.at(start)?;
-    if header.version_control_hlen & (GUE_VERSION_MASK | GUE_CONTROL) != 0 || header.flags != [0, 0]
-    {
+    if header.version_control_hlen & (GUE_VERSION_MASK | GUE_CONTROL) != 0 {
         return None;
     }
     let optional = usize::from(header.version_control_hlen & GUE_HLEN_MASK) * 4;
-    let payload = start + size_of::<Gue>() + optional;
     let version = match header.proto_ctype {
         IPPROTO_IPIP => Version::V4,
         IPPROTO_IPV6 => Version::V6,
         _ => return None,
     };
+    let unfinished = header.flags == GUE_PRIVATE;
+    if unfinished {
+        gue::is_remote_checksum(frame, start + size_of::<Gue>(), optional)?;
+    } else if header.flags != [0, 0] {
+        return None;
+    }
     Some(Shim {
         encapsulation: Encapsulation::Gue,
         vni: 0,
         port,
-        inner: Inner::ip(payload, version),
+        inner: Inner::ip(start + size_of::<Gue>() + optional, version),
+        unfinished,
     })
 }
 
@@ -233,6 +249,7 @@ fn vxlan<F: Frame>(frame: &F, start: usize, port: Port) -> Option<Shim> {
         vni: vni(header.vni),
         port,
         inner: Inner::ethernet(start + size_of::<Vxlan>()),
+        unfinished: false,
     })
 }
 

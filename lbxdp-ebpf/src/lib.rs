@@ -35,6 +35,7 @@ pub mod ecn;
 pub mod encap;
 pub mod fragment;
 pub mod frame;
+pub mod gue;
 pub mod hash;
 pub mod icmp;
 #[cfg(not(target_arch = "bpf"))]

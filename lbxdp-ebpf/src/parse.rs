@@ -130,8 +130,10 @@ pub struct Ip {
     pub identification: u32,
     /// Traffic class of the packet around this one; 0 outside of tunnels.
     pub outer_class: u8,
+    /// Whether its checksum is left to who takes it out of its tunnel: see [`gue`](crate::gue).
+    pub unfinished: bool,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Source address of the flow: its own, or, of an ICMP error, the destination that it quotes.
     pub source: Address,
     /// Destination address.
@@ -159,7 +161,8 @@ impl Ip {
         flow_protocol: 0,
         identification: 0,
         outer_class: 0,
-        reserved: [0; 3],
+        unfinished: false,
+        reserved: [0; 2],
         source: Address::UNSPECIFIED,
         destination: Address::UNSPECIFIED,
     };

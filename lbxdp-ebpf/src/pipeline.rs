@@ -165,6 +165,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
     } = scratch;
     let (start, version) = parse::link(frame)?;
     ip.outer_class = 0;
+    ip.unfinished = false;
     frame.network(start, version, frame.len(), ip)?;
     let node = tables.node().ok_or(Reason::NotConfigured)?;
     *ports = Ports::NONE;
@@ -267,6 +268,7 @@ fn subject<'a, F: Steps, T: Tables>(
         if let Some(peer) = tables.peer(&tunnelled.key) {
             let (start, version) = tunnelled.inner.packet(frame).ok_or(Reason::TunnelOther)?;
             ip.outer_class = ip.traffic_class;
+            ip.unfinished = tunnelled.unfinished;
             frame.network(start, version, ip.end(), ip)?;
             let is_own = ip.destination == peer.inner_v4 || ip.destination == peer.inner_v6;
             let otherwise = if is_own {

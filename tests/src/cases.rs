@@ -9,6 +9,7 @@ mod echo;
 mod ecn;
 mod forwarding;
 mod fragments;
+mod gue;
 mod headers;
 mod listeners;
 mod mss;
@@ -77,6 +78,7 @@ pub use snat::one_hidden_origin;
 pub fn all() -> Vec<Case> {
     [
         outside::cases(),
+        gue::cases(),
         headers::cases(),
         listeners::cases(),
         ranges::cases(),

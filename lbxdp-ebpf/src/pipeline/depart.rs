@@ -3,6 +3,7 @@ use crate::abi::{Address, Path, Port};
 use crate::ecn;
 use crate::encap;
 use crate::frame::{Frame, NoRoom};
+use crate::gue;
 use crate::icmp;
 use crate::nat::{self, End};
 use crate::parse::{Ip, Outline, Version};
@@ -42,8 +43,10 @@ pub struct Order {
     pub limit: u16,
     /// What the ECN field becomes; 0 leaves it.
     pub ecn: u8,
+    /// Whether the checksum of the packet must be finished first.
+    pub unfinished: bool,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// What becomes of a packet.
@@ -62,7 +65,7 @@ pub enum Task {
 
 const _: () = assert!(
     size_of::<Order>()
-        == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2 + 1 + 3,
+        == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2 + 1 + 1 + 2,
     "the order has padding"
 );
 
@@ -87,7 +90,8 @@ impl Order {
         },
         limit: 0,
         ecn: 0,
-        reserved: [0; 3],
+        unfinished: false,
+        reserved: [0; 2],
     };
 }
 
@@ -206,6 +210,9 @@ fn write<F: Frame>(
     start: usize,
 ) -> Option<()> {
     let outline = &order.outline;
+    if order.unfinished {
+        gue::finish(frame, start, outline)?;
+    }
     if order.takes_hop {
         nat::take_hop(frame, start, outline.version)?;
     }

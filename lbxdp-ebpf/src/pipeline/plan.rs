@@ -111,6 +111,7 @@ pub(super) fn request<'t, T: Tables>(
     };
     to.task = task(subject);
     to.ecn = ecn(subject)?;
+    to.unfinished = subject.ip.unfinished;
     if mode == Mode::NatSnat {
         // Last: nothing is remembered of a packet that is not forwarded.
         let session = session.filter(|session| is_with(session, index, &origin));
@@ -297,6 +298,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
     has_hops_left(ip)?;
     to.task = task(subject);
     to.ecn = ecn(subject)?;
+    to.unfinished = subject.ip.unfinished;
     if subject.ports.opens()
         && let Some(origin) = tables.origin(reverse.origin)
     {

@@ -30,6 +30,11 @@ pub const GUE_CONTROL: u8 = 0x20;
 /// GUE: length of the optional fields, in 32-bit words.
 pub const GUE_HLEN_MASK: u8 = 0x1f;
 
+/// GUE: private flags are present (`GUE_FLAG_PRIV` of Linux). In [`Gue::flags`].
+pub const GUE_PRIVATE: [u8; 2] = [0, 1];
+/// The private flag of remote checksum offload (`GUE_PFLAG_REMCSUM` of Linux), alone.
+pub const GUE_REMOTE_CHECKSUM: [u8; 4] = [0x80, 0, 0, 0];
+
 /// The GUE header, version 0, without its optional fields (draft-ietf-intarea-gue-09, 3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
