@@ -26,11 +26,13 @@ pub fn is_remote_checksum<F: Frame>(frame: &F, fields: usize, len: usize) -> Opt
     (len == FIELDS && *flags == GUE_REMOTE_CHECKSUM).then_some(())
 }
 
-/// Finishes the checksum of the packet at `start`, with the offsets before it still in place.
-///
-/// `None` if they are not those of its checksum, or not all of it is in reach.
+/// Longest segment or datagram that is finished; what is longer is left to the kernel.
+const MAX_LEN: u32 = 4_095;
+
+/// Where in its transport header the checksum of the packet at `start` is, if the offsets before it
+/// say the same, and all of it may be in reach.
 #[inline(always)]
-pub fn finish<F: Frame>(frame: &mut F, start: usize, ip: &Outline) -> Option<()> {
+pub fn checksum<F: Frame>(frame: &F, start: usize, ip: &Outline) -> Option<u16> {
     let [a, b, c, d] = *frame.at::<[u8; 4]>(start.checked_sub(OFFSETS)?)?;
     let (from, field) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     let in_header = match ip.protocol {
@@ -38,9 +40,16 @@ pub fn finish<F: Frame>(frame: &mut F, start: usize, ip: &Outline) -> Option<()>
         IPPROTO_UDP => UDP_CHECKSUM,
         _ => return None,
     };
-    if u32::from(from) != ip.header_len || field.wrapping_sub(from) != in_header {
-        return None;
-    }
+    let same = u32::from(from) == ip.header_len && field.wrapping_sub(from) == in_header;
+    (same && ip.payload_len() <= MAX_LEN).then_some(in_header)
+}
+
+/// Finishes the checksum of the packet at `start`, with the offsets before it still in place.
+///
+/// `None` if [`checksum`] is, or not all of the packet is in reach.
+#[inline(always)]
+pub fn finish<F: Frame>(frame: &mut F, start: usize, ip: &Outline) -> Option<()> {
+    let in_header = checksum(frame, start, ip)?;
     let transport = start + ip.header_len as usize;
     let sum = frame.sum(transport, ip.payload_len() as usize)?;
     let field: &mut [u8; 2] = frame.at_mut(transport + usize::from(in_header))?;

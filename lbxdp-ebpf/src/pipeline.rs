@@ -22,6 +22,7 @@ use crate::checksum::Sum;
 use crate::decap;
 use crate::fragment;
 use crate::frame::{Frame, NoRoom};
+use crate::gue;
 use crate::icmp;
 use crate::mss;
 use crate::nat::{self, End};
@@ -284,6 +285,9 @@ fn subject<'a, F: Steps, T: Tables>(
                 Err(Reason::OtherProtocol) if is_own => Err(otherwise),
                 done => done,
             }?;
+            if ip.unfinished && gue::checksum(frame, ip.start as usize, &ip.outline).is_none() {
+                return Err(otherwise);
+            }
             return Ok(Subject {
                 ip,
                 ports,

@@ -123,6 +123,16 @@ fn left_alone() -> Vec<Case> {
             Reason::NoListener,
         ),
         one(
+            "GUE with offsets that are not those of its packet's checksum is the kernel's.",
+            wrapped(&tunnel, &fields(20, 26), &inner),
+            Reason::TunnelOther,
+        ),
+        one(
+            "GUE with a sum that begins elsewhere than at the TCP header is the kernel's.",
+            wrapped(&tunnel, &fields(0, 16), &inner),
+            Reason::TunnelOther,
+        ),
+        one(
             "What is for the node itself stays unfinished: the kernel does that.",
             wrapped(
                 &tunnel,
