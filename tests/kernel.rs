@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lbxdp_ebpf::mem::MemFrame;
 use lbxdp_ebpf::verdict::Action;
+use tests::bench::{self, Effort};
 use tests::cases::world::{ETH0, ETH2};
 use tests::cases::{self, Case};
 use tests::engine::kernel::{self, Kernel};
@@ -126,6 +127,41 @@ fn the_program_keeps_its_budgets() {
     assert!(instructions <= VERIFIER_BUDGET);
     assert!(memory <= MEMORY_BUDGET);
     assert!(memory > 1 << 20, "{memory} bytes cannot be all maps");
+}
+
+#[test]
+fn every_case_of_the_benchmark_ends_as_it_must() {
+    const NAME: &str = "every_case_of_the_benchmark_ends_as_it_must";
+    let Some((kernel, _alone)) = load(NAME) else {
+        return;
+    };
+    drop(kernel);
+    if !object::bench_path().exists() {
+        tests::skip(
+            NAME,
+            "`cargo xtask bench packet` has not built its programs",
+        );
+        return;
+    }
+    let effort = Effort {
+        loads: 1,
+        rounds: 1,
+        runs: 100,
+        flows: vec![1, 64],
+        only: Vec::new(),
+    };
+    let figures = bench::measure(&effort, |_, _, _| {}).expect("all cases end as they must");
+    for name in [
+        "floor",
+        "ipip",
+        "ideal",
+        "dsr-ipip",
+        "nat-preserve",
+        "not-ours",
+    ] {
+        let of_it = figures.iter().filter(|figure| figure.case == name);
+        assert_eq!(of_it.count(), 2, "{name}");
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod abi;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod checksum;
 pub mod decap;
 pub mod ecn;

@@ -1,6 +1,7 @@
 //! End-to-end tests of lbxdp: the fixture table, the engines that run it, labs in network
 //! namespaces, and the demo.
 
+pub mod bench;
 pub mod cases;
 pub mod demo;
 pub mod engine;

@@ -34,6 +34,9 @@ pub(crate) enum Verb {
     /// Rings that need root are left out without it, and counted as skipped.
     /// With CI set in the environment, a test skipped as root is a failure.
     Test(Selection),
+    /// Measure what the program costs (root)
+    #[command(subcommand)]
+    Bench(Bench),
     /// Check format, lints, the eBPF build without warnings, licences if cargo-deny is there
     Lint,
 }
@@ -56,6 +59,28 @@ pub(crate) struct DemoArguments {
     #[arg(long)]
     pub(crate) keep: bool,
     /// Anything else for the demo itself
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Nanoseconds a packet, by mode, encapsulation and number of flows
+    ///
+    /// Runs the program through BPF_PROG_TEST_RUN, next to trivial programs and to an ideal one,
+    /// all in turns, and shows medians and spread. Costs are compared above `floor`, a program
+    /// that exchanges MAC addresses and transmits.
+    Packet(PacketArguments),
+}
+
+/// What the benchmark of packets is given.
+#[derive(Debug, Args)]
+pub(crate) struct PacketArguments {
+    /// Print one JSON array as the last line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Anything else for the benchmark itself: `-- --help` shows what there is
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) rest: Vec<String>,
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::DemoArguments;
-use crate::ebpf::{self, Warnings};
+use crate::ebpf::{self, Object, Warnings};
 use crate::host::{self, Profile};
 use crate::nested;
 use crate::progress;
@@ -22,7 +22,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &DemoArguments) -> Result<Ex
         );
     }
     setup::tools()?;
-    ebpf::build(workspace, Warnings::Shown)?;
+    ebpf::build(workspace, Object::Shipped, Warnings::Shown)?;
     let lbxdp = host::build(workspace, "lbxdp-user", "lbxdp", Profile::Release)?;
     let demo = host::build(workspace, "tests", "demo", Profile::Release)?;
 

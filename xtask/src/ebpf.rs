@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
@@ -24,9 +24,43 @@ pub(crate) enum Warnings {
     Denied,
 }
 
+/// An object for the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Object {
+    /// What `lbxdp` embeds.
+    Shipped,
+    /// What the benchmark runs it with.
+    Bench,
+}
+
+impl Object {
+    /// The binary of the package `lbxdp-ebpf`.
+    fn binary(self) -> &'static str {
+        match self {
+            Self::Shipped => "lbxdp-ebpf",
+            Self::Bench => "lbxdp-bench",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Shipped => "Building the eBPF object",
+            Self::Bench => "Building the eBPF programs of the benchmark",
+        }
+    }
+
+    /// Where it is put.
+    fn place(self, workspace: &Workspace) -> PathBuf {
+        match self {
+            Self::Shipped => workspace.object(),
+            Self::Bench => workspace.bench_object(),
+        }
+    }
+}
+
 /// The verb `build-ebpf`.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
-    build(workspace, Warnings::Shown)?;
+    build(workspace, Object::Shipped, Warnings::Shown)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -34,10 +68,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 ///
 /// # Errors
 /// When the toolchain is missing or the build fails, with all it said.
-pub(crate) fn build(workspace: &Workspace, warnings: Warnings) -> Result<()> {
+pub(crate) fn build(workspace: &Workspace, object: Object, warnings: Warnings) -> Result<()> {
     let toolchain = setup::toolchain(workspace)?;
-    let mut cargo = command(workspace, &toolchain);
-    let finished = progress::run("Building the eBPF object", &mut cargo)?;
+    let mut cargo = command(workspace, &toolchain, object);
+    let finished = progress::run(object.title(), &mut cargo)?;
     // Cargo repeats the warnings of our packages even when nothing is built.
     if finished.output.contains("warning") {
         match warnings {
@@ -45,13 +79,13 @@ pub(crate) fn build(workspace: &Workspace, warnings: Warnings) -> Result<()> {
             Warnings::Denied => bail!("the eBPF build warns:\n{}", finished.output.trim_end()),
         }
     }
-    let made = workspace.ebpf_target().join(TARGET).join("bpf/lbxdp-ebpf");
-    let object = workspace.object();
-    let size = publish(&made, &object)?;
+    let made = workspace.ebpf_target().join(TARGET).join("bpf");
+    let place = object.place(workspace);
+    let size = publish(&made.join(object.binary()), &place)?;
     println!(
         "{} {}, {size} bytes, made in {} by {} and {}",
         bold("object:"),
-        workspace.shown(&object),
+        workspace.shown(&place),
         progress::seconds(finished.took),
         toolchain.compiler.version,
         toolchain.linker.version,
@@ -59,7 +93,7 @@ pub(crate) fn build(workspace: &Workspace, warnings: Warnings) -> Result<()> {
     Ok(())
 }
 
-fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
+fn command(workspace: &Workspace, toolchain: &Toolchain, object: Object) -> Command {
     let compiler = &toolchain.compiler;
     // The linker would otherwise have the compiler call `memset`, which goes byte by byte, for the
     // smallest of fields.
@@ -73,12 +107,8 @@ fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
 
     let mut cargo = nested::command(compiler.cargo.clone().unwrap_or_else(nested::cargo));
     cargo
-        .args([
-            "build",
-            "--profile=bpf",
-            "--package=lbxdp-ebpf",
-            "--bin=lbxdp-ebpf",
-        ])
+        .args(["build", "--profile=bpf", "--package=lbxdp-ebpf"])
+        .args(["--bin", object.binary()])
         .arg(format!("--target={TARGET}"))
         .arg("-Zbuild-std=core")
         .env("RUSTC", &compiler.rustc)
@@ -91,6 +121,12 @@ fn command(workspace: &Workspace, toolchain: &Toolchain) -> Command {
             flags.join(&OsString::from("\x1f")),
         )
         .current_dir(workspace.root());
+    match object {
+        Object::Shipped => {}
+        Object::Bench => {
+            cargo.arg("--features=bench");
+        }
+    }
     if progress::colours() {
         cargo.env("CARGO_TERM_COLOR", "always");
     }

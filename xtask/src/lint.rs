@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
-use crate::ebpf::{self, Warnings};
+use crate::ebpf::{self, Object, Warnings};
 use crate::nested;
 use crate::progress::{self, yellow};
 use crate::workspace::Workspace;
@@ -23,7 +23,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     )?;
     // No clippy-driver comes with the compiler of the eBPF build; its own
     // warnings are what there is.
-    ebpf::build(workspace, Warnings::Denied).context("lint of the eBPF build")?;
+    for object in [Object::Shipped, Object::Bench] {
+        ebpf::build(workspace, object, Warnings::Denied).context("lint of the eBPF build")?;
+    }
     if nested::find_in_path("cargo-deny").is_some() {
         check(
             "Licences, advisories and sources of dependencies",

@@ -1,5 +1,6 @@
 //! Development tasks of lbxdp: `cargo xtask VERB`.
 
+mod bench;
 mod cli;
 mod demo;
 mod ebpf;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Bench, Cli, Verb};
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Verb::BuildEbpf => ebpf::run(&workspace),
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Test(selection) => test::run(&workspace, &selection),
+        Verb::Bench(Bench::Packet(arguments)) => bench::packet(&workspace, &arguments),
         Verb::Lint => lint::run(&workspace),
     };
     outcome.unwrap_or_else(|error| {

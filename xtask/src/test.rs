@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::cli::{Ring, Selection};
-use crate::ebpf::{self, Warnings};
+use crate::ebpf::{self, Object, Warnings};
 use crate::host::{self, Profile};
 use crate::progress::{bold, yellow};
 use crate::setup;
@@ -37,8 +37,12 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCo
         } else {
             println!("{} {error:#}", yellow("going on without:"));
         }
-    } else if let Err(error) = ebpf::build(workspace, Warnings::Shown) {
-        summary.fail(rings[0], "the eBPF object", &format!("{error:#}"));
+    } else {
+        for object in [Object::Shipped, Object::Bench] {
+            if let Err(error) = ebpf::build(workspace, object, Warnings::Shown) {
+                summary.fail(rings[0], "the eBPF object", &format!("{error:#}"));
+            }
+        }
     }
     let mut lbxdp = None;
     if root && rings.contains(&Ring::Netns) {

@@ -36,6 +36,11 @@ impl Workspace {
         self.root.join("target/lbxdp.bpf.o")
     }
 
+    /// The object that the benchmark runs it with.
+    pub(crate) fn bench_object(&self) -> PathBuf {
+        self.root.join("target/lbxdp-bench.bpf.o")
+    }
+
     /// The target directory of the eBPF build, apart from the host's.
     pub(crate) fn ebpf_target(&self) -> PathBuf {
         self.root.join("target/bpf")

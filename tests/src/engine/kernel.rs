@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lbxdp_ebpf::abi::{Count, Traffic};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
@@ -16,8 +16,8 @@ use crate::cases::Case;
 
 /// Actions of XDP (`enum xdp_action`).
 const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
-const XDP_TX: u32 = 3;
+pub(crate) const XDP_PASS: u32 = 2;
+pub(crate) const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;
 
 /// Room for what encapsulation adds.
@@ -92,6 +92,31 @@ impl Kernel {
             .context("the kernel does not describe the program")?
             .verified_instruction_count()
             .context("the kernel does not count verified instructions (before Linux 5.16)")
+    }
+
+    /// Makes the maps hold these tables and nothing else.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    pub fn hold(&mut self, tables: &MemTables) -> Result<()> {
+        self.maps.hold(tables)
+    }
+
+    /// How many packets have ended for each reason, by index.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn reasons(&self) -> Result<Vec<Count>> {
+        self.maps.reasons()
+    }
+
+    /// The descriptor of the loaded program.
+    ///
+    /// # Errors
+    /// When it is not loaded.
+    pub fn descriptor(&mut self) -> Result<ProgramFd> {
+        let descriptor = program(&mut self.ebpf)?.fd().context("not loaded")?;
+        descriptor.try_clone().context("no descriptor is left")
     }
 
     /// Whether the kernel runs a frame with little room before it.
@@ -224,7 +249,7 @@ const fn aya_log_level_name() -> &'static str {
 }
 
 /// A `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-fn context(metadata: usize, length: usize, ingress: u32) -> Vec<u8> {
+pub(crate) fn context(metadata: usize, length: usize, ingress: u32) -> Vec<u8> {
     [metadata as u32, length as u32, 0, ingress, 0, 0]
         .iter()
         .flat_map(|field| field.to_ne_bytes())

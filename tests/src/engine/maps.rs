@@ -192,21 +192,25 @@ impl Maps {
         ))
     }
 
-    /// Reads the counters.
-    pub(super) fn counters(&self) -> Result<Counters> {
-        let traffic = |map: &PerCpuArray<MapData, Traffic>| -> Result<Vec<Traffic>> {
-            (0..WATCHED).map(|index| traffic(map, index)).collect()
-        };
-        let reasons = (0..self.reasons.len())
+    /// Reads the counters of reasons.
+    pub(super) fn reasons(&self) -> Result<Vec<Count>> {
+        (0..self.reasons.len())
             .map(|index| {
                 let cpus = self.reasons.get(&index, 0).context("map REASONS")?;
                 Ok(cpus
                     .iter()
                     .fold(Count::default(), |sum, cpu| add(sum, *cpu)))
             })
-            .collect::<Result<_>>()?;
+            .collect()
+    }
+
+    /// Reads the counters.
+    pub(super) fn counters(&self) -> Result<Counters> {
+        let traffic = |map: &PerCpuArray<MapData, Traffic>| -> Result<Vec<Traffic>> {
+            (0..WATCHED).map(|index| traffic(map, index)).collect()
+        };
         Ok(Counters {
-            reasons,
+            reasons: self.reasons()?,
             listeners: traffic(&self.listener_counters)?,
             origins: traffic(&self.origin_counters)?,
             tunnels: traffic(&self.tunnel_counters)?,

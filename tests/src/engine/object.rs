@@ -20,10 +20,27 @@ pub fn path() -> PathBuf {
 /// # Errors
 /// When it is not there; says which command makes it.
 pub fn bytes() -> Result<Vec<u8>> {
-    let path = path();
-    fs::read(&path).with_context(|| {
+    read(&path(), "cargo xtask build-ebpf")
+}
+
+/// Reads the object of the benchmark.
+///
+/// # Errors
+/// When it is not there; says which command makes it.
+pub fn bench_bytes() -> Result<Vec<u8>> {
+    read(&bench_path(), "cargo xtask bench packet")
+}
+
+/// What `cargo xtask bench packet` leaves beside the object.
+#[must_use]
+pub fn bench_path() -> PathBuf {
+    path().with_file_name("lbxdp-bench.bpf.o")
+}
+
+fn read(path: &Path, made_by: &str) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| {
         format!(
-            "cannot read the eBPF object {}: `cargo xtask build-ebpf` makes it",
+            "cannot read the eBPF object {}: `{made_by}` makes it",
             path.display()
         )
     })

@@ -1,0 +1,20 @@
+//! What the program costs, in nanoseconds a packet.
+//!
+//! `BPF_PROG_TEST_RUN` runs a wrapper many times; the wrapper restores the frame, makes it a packet
+//! of the next flow and calls the program under test ([`lbxdp_ebpf::bench`]). All programs take
+//! turns in short samples, so that whatever else the machine does falls on all of them alike, and
+//! medians are compared: what a program costs is what it costs more than `floor`, which exchanges
+//! MAC addresses and transmits.
+
+mod figures;
+mod stand;
+mod subjects;
+
+pub use figures::{Figure, table};
+pub use stand::{Effort, measure};
+pub use subjects::{Subject, Subjects};
+
+/// Rows of every listener: the prime that the agent takes for a few thousand origins.
+const ROWS: u32 = 65_537;
+/// Origins of every listener.
+const ORIGINS: u16 = 1_000;
