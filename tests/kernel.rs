@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use lbxdp_ebpf::mem::MemFrame;
 use lbxdp_ebpf::verdict::Action;
 use tests::bench::{self, Effort};
-use tests::cases::world::{ETH0, ETH2};
+use tests::cases::world::ETH0;
 use tests::cases::{self, Case};
 use tests::engine::kernel::{self, Kernel};
-use tests::engine::{Outcome, host, object};
+use tests::engine::{host, object};
+use tests::fuzz::differential::{self, Report};
+use tests::fuzz::regression;
 use tests::packet::judge::judge;
 use tests::packet::tshark;
 
@@ -112,21 +114,47 @@ fn tshark_finds_no_fault_in_what_the_kernel_sends() {
 }
 
 #[test]
-fn the_program_keeps_its_budgets() {
-    let Some((small, _alone)) = load("the_program_keeps_its_budgets") else {
+fn maps_keep_their_budget() {
+    let Some((small, _alone)) = load("maps_keep_their_budget") else {
         return;
     };
     drop(small);
-    let mut kernel = Kernel::load_as_declared(kernel::QUIET).expect("the program loads");
-    let instructions = kernel
-        .verified_instructions()
-        .expect("the kernel counts them");
+    let _kernel = Kernel::load_as_declared(kernel::QUIET).expect("the program loads");
     let memory = kernel::map_memory().expect("the kernel says");
-    println!("verifier: {instructions} instructions processed, of {VERIFIER_BUDGET}");
     println!("maps: {} KiB, of {} KiB", memory >> 10, MEMORY_BUDGET >> 10);
-    assert!(instructions <= VERIFIER_BUDGET);
     assert!(memory <= MEMORY_BUDGET);
     assert!(memory > 1 << 20, "{memory} bytes cannot be all maps");
+}
+
+#[test]
+fn every_program_keeps_the_verifiers_budget() {
+    let Some((kernel, _alone)) = load("every_program_keeps_the_verifiers_budget") else {
+        return;
+    };
+    drop(kernel);
+    keep_the_budget(kernel::QUIET);
+}
+
+#[test]
+fn every_program_loads_with_tracing_too() {
+    let Some((kernel, _alone)) = load("every_program_loads_with_tracing_too") else {
+        return;
+    };
+    drop(kernel);
+    keep_the_budget(kernel::TRACE);
+}
+
+fn keep_the_budget(log_level: u8) {
+    let programs = kernel::verified_instructions(log_level).expect("every program loads");
+    for (name, instructions) in &programs {
+        println!(
+            "verifier: {instructions} instructions processed for {name}, of {VERIFIER_BUDGET}"
+        );
+    }
+    assert!(programs.iter().any(|(name, _)| name == "lbxdp"));
+    for (name, instructions) in programs {
+        assert!(instructions <= VERIFIER_BUDGET, "{name}");
+    }
 }
 
 #[test]
@@ -162,21 +190,6 @@ fn every_case_of_the_benchmark_ends_as_it_must() {
         let of_it = figures.iter().filter(|figure| figure.case == name);
         assert_eq!(of_it.count(), 2, "{name}");
     }
-}
-
-#[test]
-fn the_program_loads_with_tracing_too() {
-    let Some((quiet, _alone)) = load("the_program_loads_with_tracing_too") else {
-        return;
-    };
-    drop(quiet);
-    let mut kernel =
-        Kernel::load_as_declared(kernel::TRACE).expect("the program loads with tracing");
-    let instructions = kernel
-        .verified_instructions()
-        .expect("the kernel counts them");
-    println!("verifier: {instructions} instructions processed with tracing");
-    assert!(instructions <= VERIFIER_BUDGET);
 }
 
 #[test]
@@ -218,85 +231,39 @@ fn sixty_thousand_flows_to_one_origin_share_one_source_address() {
 
 #[test]
 fn mutated_frames_end_in_the_kernel_as_on_the_host() {
-    /// How long to try.
-    const TIME: Duration = Duration::from_secs(8);
-    /// How many to try.
-    const FRAMES: usize = 6_000;
+    /// How many.
+    const FRAMES: u64 = 100_000;
+    /// What they are made from.
+    const SEED: u64 = 7;
     let Some((mut kernel, _alone)) = load("mutated_frames_end_in_the_kernel_as_on_the_host") else {
         return;
     };
-    let cases: Vec<Case> = cases::all()
-        .into_iter()
-        // Where forwarding is off the kernel says so before it asks for the route.
-        .filter(|case| case.headroom.is_none() && case.ingress != ETH2)
+    let mut report = Report::default();
+    while report.frames < FRAMES {
+        let batch = report.frames / differential::BATCH;
+        differential::run(&mut kernel, SEED, batch, &mut report).expect("the kernel runs frames");
+    }
+    println!("{report}");
+    assert!(report.mismatches.is_empty(), "{report}");
+}
+
+#[test]
+fn what_was_once_wrong_ends_in_the_kernel_as_on_the_host() {
+    const NAME: &str = "what_was_once_wrong_ends_in_the_kernel_as_on_the_host";
+    let Some((mut kernel, _alone)) = load(NAME) else {
+        return;
+    };
+    let regressions = regression::all().expect("all regressions can be read");
+    let faults: Vec<String> = regressions
+        .iter()
+        .filter_map(|it| {
+            let fault = differential::one(&mut kernel, it.case, &it.frame).err()?;
+            Some(format!("{}: {fault:#}", it.name))
+        })
         .collect();
-    let mut random = SplitMix(7);
-    let deadline = Instant::now() + TIME;
-    let mut tried = 0;
-    while tried < FRAMES && Instant::now() < deadline {
-        let case = &cases[tried % cases.len()];
-        let frame = random.mutate(case.packet.bytes());
-        let on_host = host::run_frame(&frame, &case.world.tables, case.ingress);
-        let in_kernel = kernel
-            .run_frame(&frame, &case.world.tables, case.ingress, MemFrame::HEADROOM)
-            .expect("the kernel runs the frame");
-        assert_eq!(
-            without_interface(in_kernel),
-            without_interface(on_host),
-            "a mutation of {case}: {frame:02x?}"
-        );
-        tried += 1;
-    }
-    println!("{tried} mutated frames");
-    assert!(tried > 500, "only {tried} frames in {TIME:?}");
+    println!("{} regressions", regressions.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
-
-/// The kernel does not say by which interface a frame leaves.
-fn without_interface(outcome: Outcome) -> Outcome {
-    match outcome.action {
-        Action::Redirect(_) => Outcome {
-            action: Action::Redirect(0),
-            ..outcome
-        },
-        Action::Pass | Action::Drop | Action::Transmit => outcome,
-    }
-}
-
-/// A generator of numbers that are random enough and always the same (SplitMix64).
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// Changes up to four bytes, and sometimes the length.
-    fn mutate(&mut self, mut frame: Vec<u8>) -> Vec<u8> {
-        for _ in 0..self.below(5) {
-            let at = self.below(frame.len());
-            frame[at] = match self.below(3) {
-                0 => self.next() as u8,
-                1 => frame[at] ^ 1 << self.below(8),
-                _ => [0, 0xff, 0x45, 0x60][self.below(4)],
-            };
-        }
-        if self.below(6) == 0 {
-            frame.truncate(MINIMUM + self.below(frame.len() - MINIMUM + 1));
-        }
-        frame
-    }
-}
-
-/// Shortest frame that the kernel runs a program on (`ETH_HLEN`).
-const MINIMUM: usize = 14;
 
 /// One program is loaded at a time: what is open in this process is what its maps take.
 static ALONE: Mutex<()> = Mutex::new(());

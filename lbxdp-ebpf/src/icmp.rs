@@ -65,7 +65,11 @@ fn reply(message: &mut Icmp, kind: u8) {
     let old = [message.kind, message.code];
     message.kind = kind;
     let change = Sum::ZERO.sub(old).add([kind, message.code]);
-    checksum::update(&mut message.checksum, change);
+    // Never 0, for which 0xffff does as well: the one message of which it does not is the reply of
+    // nothing but zeros, whose words sum to 0 only with 0xffff among them.
+    message.checksum = Sum::of_checksum(message.checksum)
+        .plus(change)
+        .udp_checksum();
 }
 
 /// Translates the ICMP error at `start`: `end` of it becomes `address`, and so does the other end of

@@ -9,11 +9,13 @@ mod underlay;
 use std::collections::BTreeMap;
 
 use lbxdp_ebpf::abi::{FlowKey, Mapping, OriginIndex, Session, TunnelIndex};
+use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::verdict::{Action, Reason};
 
 use crate::cases::{Case, Expect};
-use crate::packet::judge::{Fault, judge};
+use crate::packet::judge::judge;
 
+pub use maps::Counters;
 pub use underlay::Underlay;
 
 /// How a packet ended.
@@ -56,6 +58,12 @@ impl Flows {
             mapping.seen.tick = 0;
         }
         Self { sessions, mappings }
+    }
+
+    /// What the tables remember.
+    #[must_use]
+    pub fn of(tables: &MemTables) -> Self {
+        Self::new(tables.sessions.entries(), tables.mappings.entries())
     }
 }
 
@@ -112,8 +120,7 @@ fn difference(actual: &[u8], wanted: &[u8]) -> String {
         .unwrap_or(actual.len().min(wanted.len()));
     let show = |frame: &[u8]| match judge(frame) {
         Ok(found) => found.to_string(),
-        Err(Fault::Checksum(what)) => format!("bad checksum: {what}"),
-        Err(Fault::Structure(what) | Fault::Transport(what)) => format!("malformed: {what}"),
+        Err(fault) => fault.to_string(),
     };
     format!(
         "frames differ at byte {at}\n      is        {}\n      {}\n      should be {}\n      {}",

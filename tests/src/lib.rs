@@ -5,6 +5,7 @@ pub mod bench;
 pub mod cases;
 pub mod demo;
 pub mod engine;
+pub mod fuzz;
 pub mod netns;
 pub mod packet;
 

@@ -1,5 +1,7 @@
 //! What can be typed after `cargo xtask`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Development tasks of lbxdp.
@@ -37,6 +39,9 @@ pub(crate) enum Verb {
     /// Measure what the program costs (root)
     #[command(subcommand)]
     Bench(Bench),
+    /// Run frames that nobody has thought of through the packet path
+    #[command(subcommand)]
+    Fuzz(Fuzz),
     /// Check format, lints, the eBPF build without warnings, licences if cargo-deny is there
     Lint,
 }
@@ -81,6 +86,50 @@ pub(crate) struct PacketArguments {
     #[arg(long)]
     pub(crate) json: bool,
     /// Anything else for the benchmark itself: `-- --help` shows what there is
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// How it is fuzzed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Fuzz {
+    /// Mutated frames on the host and in the kernel, which must do the same with them (root)
+    ///
+    /// Takes the frames and worlds of the fixture table. What ends otherwise is written to
+    /// `tests/regressions`, which tests replay. The same seed makes the same frames.
+    Compare(CompareArguments),
+    /// The packet path on the host, guided by coverage (cargo-fuzz)
+    ///
+    /// Begins with the packets of the fixture table and what earlier runs have found.
+    Guided(GuidedArguments),
+    /// Make a regression of an input that the guided fuzzer has left
+    Keep {
+        /// The file
+        input: PathBuf,
+    },
+}
+
+/// What the comparison is given.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// How many frames
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) frames: u64,
+    /// What they are made from [default: the clock]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// The frame to go on with, of those that the seed makes
+    #[arg(long, default_value_t = 0)]
+    pub(crate) from: u64,
+}
+
+/// What the guided fuzzer is given.
+#[derive(Debug, Args)]
+pub(crate) struct GuidedArguments {
+    /// How long
+    #[arg(long, default_value_t = 300)]
+    pub(crate) seconds: u64,
+    /// Anything else for libFuzzer
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) rest: Vec<String>,
 }

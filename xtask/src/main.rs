@@ -4,6 +4,7 @@ mod bench;
 mod cli;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod host;
 mod lint;
 mod nested;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Test(selection) => test::run(&workspace, &selection),
         Verb::Bench(Bench::Packet(arguments)) => bench::packet(&workspace, &arguments),
+        Verb::Fuzz(way) => fuzz::run(&workspace, &way),
         Verb::Lint => lint::run(&workspace),
     };
     outcome.unwrap_or_else(|error| {

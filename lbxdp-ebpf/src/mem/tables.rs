@@ -62,6 +62,8 @@ pub struct MemRoute {
     pub bits: u8,
     /// What it says.
     pub route: Route,
+    /// Largest IP packet that it takes.
+    pub mtu: u16,
 }
 
 /// A copy of what was found.
@@ -216,7 +218,13 @@ impl Tables for MemTables {
         self.node_routes
             .iter()
             .find(|entry| within(entry.network, entry.bits, query.packet.destination))
-            .map_or(Route::Unreachable, |entry| entry.route)
+            .map_or(Route::Unreachable, |entry| {
+                if query.packet.outline.length > entry.mtu {
+                    Route::TooBig
+                } else {
+                    entry.route
+                }
+            })
     }
 }
 

@@ -164,6 +164,7 @@ fn world(mode: Mode, vnet: VnetId, path: Path) -> MemTables {
     tables.node_routes.push(MemRoute {
         network: Address::UNSPECIFIED,
         bits: 0,
+        mtu: u16::MAX,
         route: Route::NextHop {
             ifindex: INGRESS,
             source_mac: NODE_MAC,

@@ -30,6 +30,8 @@ impl Figure {
         let mut figures: Vec<Self> = subjects
             .iter()
             .zip(samples)
+            // What there cannot be so many flows of has none.
+            .filter(|(_, samples)| !samples.is_empty())
             .map(|(subject, samples)| Self::of(&subject.name, flows, samples))
             .collect();
         let floor = figures

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, MapData, ProgramArray};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
-use lbxdp_ebpf::abi::{Encapsulation, OriginIndex, Port, Row};
+use lbxdp_ebpf::abi::{Encapsulation, Node, OriginIndex, Port, Row};
 use lbxdp_ebpf::bench::{
     FRAME_LEN, IdealKey, IdealListener, IdealOrigin, MOST_FLOWS, Stimulus, slot,
 };
@@ -20,7 +20,7 @@ use super::subjects::{Subject, Subjects};
 use super::{ORIGINS, ROWS};
 use crate::cases::tunnel::Tunnel;
 use crate::cases::world::{ETH0, HOP_MAC, NODE_MAC, TCP, VIP4, address};
-use crate::engine::kernel::{Kernel, XDP_TX, context};
+use crate::engine::kernel::{self, Kernel, XDP_TX, context};
 use crate::engine::object;
 use crate::packet::judge::judge;
 
@@ -58,30 +58,41 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
     for load in 0..effort.loads {
         // Where code and maps come to lie in memory makes a difference of some nanoseconds, for as
         // long as they lie there.
-        let mut kernel = Kernel::load()?;
+        let mut kernel = Kernel::load_as_declared(kernel::QUIET)?;
         kernel.hold(&world.tables)?;
-        let mut bench = Bench::load(&mut kernel)?;
+        let node = world.tables.node.context("the world has settings")?;
+        let mut bench = Bench::load(&mut kernel, node)?;
         for subject in &all {
             bench
-                .check(subject)
+                .check(&mut kernel, subject)
                 .with_context(|| format!("case {}", subject.name))?;
         }
+        let mut expected = Expected::default();
         let before = kernel.reasons()?;
         for (flows, samples) in effort.flows.iter().zip(&mut samples) {
+            for subject in &all {
+                let opened = bench
+                    .open(&mut kernel, subject, *flows)
+                    .with_context(|| format!("case {}", subject.name))?;
+                expected.add(subject, opened);
+            }
             for round in 0..effort.rounds {
                 progress(load, *flows, round);
                 for (subject, samples) in all.iter().zip(&mut *samples) {
+                    if !has_room(subject, *flows) {
+                        continue;
+                    }
+                    expected.add(subject, 2 * effort.runs);
                     let first = round.wrapping_mul(effort.runs).wrapping_mul(2);
                     let sample = bench
-                        .sample(subject, *flows, first, effort.runs)
+                        .sample(&mut kernel, subject, *flows, first, effort.runs)
                         .with_context(|| format!("case {}", subject.name))?;
                     samples.push(sample);
                 }
             }
         }
         let after = kernel.reasons()?;
-        let samples = u64::from(effort.rounds) * effort.flows.len() as u64;
-        for (reason, wanted) in expected(&all, 2 * samples * u64::from(effort.runs)) {
+        for (reason, wanted) in expected.0 {
             let index = reason.index() as usize;
             let counted = after[index].packets - before[index].packets;
             ensure!(
@@ -102,13 +113,21 @@ fn is_wanted(subject: &Subject, only: &[String]) -> bool {
         || only.iter().any(|part| subject.name.contains(part))
 }
 
-/// How many packets must end for each reason if `packets` of each case are run.
-fn expected(subjects: &[Subject], packets: u64) -> BTreeMap<Reason, u64> {
-    let mut expected = BTreeMap::new();
-    for reason in subjects.iter().filter_map(|subject| subject.reason) {
-        *expected.entry(reason).or_default() += packets;
+/// Whether there can be so many flows of it.
+fn has_room(subject: &Subject, flows: u32) -> bool {
+    subject.opening.is_none_or(|(_, most)| flows <= most)
+}
+
+/// How many packets must end for each reason.
+#[derive(Default)]
+struct Expected(BTreeMap<Reason, u64>);
+
+impl Expected {
+    fn add(&mut self, subject: &Subject, packets: u32) {
+        if let Some(reason) = subject.reason {
+            *self.0.entry(reason).or_default() += u64::from(packets);
+        }
     }
-    expected
 }
 
 fn stay_on_this_cpu() -> Result<()> {
@@ -122,11 +141,12 @@ fn stay_on_this_cpu() -> Result<()> {
 struct Bench {
     ebpf: Ebpf,
     stimulus: Array<MapData, Stimulus>,
+    node: Node,
     _programs: ProgramArray<MapData>,
 }
 
 impl Bench {
-    fn load(kernel: &mut Kernel) -> Result<Self> {
+    fn load(kernel: &mut Kernel, node: Node) -> Result<Self> {
         let mut ebpf = EbpfLoader::new()
             .load(&object::bench_bytes()?)
             .context("the kernel refuses the maps of the benchmark")?;
@@ -155,13 +175,31 @@ impl Bench {
         Ok(Self {
             ebpf,
             stimulus,
+            node,
             _programs: programs,
         })
     }
 
+    /// Opens all flows, where they must be; says how many.
+    fn open(&mut self, kernel: &mut Kernel, subject: &Subject, flows: u32) -> Result<u32> {
+        match subject.opening {
+            Some((frame, most)) if flows <= most => {
+                let opening = Subject {
+                    frame,
+                    ..subject.clone()
+                };
+                self.stimulate(kernel, &opening, flows, 0)?;
+                self.run(&opening, flows)?;
+                Ok(flows)
+            }
+            Some(_) | None => Ok(0),
+        }
+    }
+
     /// Runs one packet, and looks at what becomes of it.
-    fn check(&mut self, subject: &Subject) -> Result<()> {
-        self.stimulate(subject, 1, 0)?;
+    fn check(&mut self, kernel: &mut Kernel, subject: &Subject) -> Result<()> {
+        self.open(kernel, subject, 1)?;
+        self.stimulate(kernel, subject, 1, 0)?;
         let mut output = vec![0; FRAME_LEN + 128];
         let result = program(&mut self.ebpf, "wrapper")?.test_run(TestRunOptions {
             data_in: Some(&subject.frame),
@@ -188,28 +226,46 @@ impl Bench {
 
     /// The time a packet takes, over `runs` packets after as many that bring into the caches what
     /// the program uses, as its own traffic would; the first has the number `first`.
-    fn sample(&mut self, subject: &Subject, flows: u32, first: u32, runs: u32) -> Result<Duration> {
-        self.stimulate(subject, flows, first)?;
-        let mut took = Duration::ZERO;
-        for _ in 0..2 {
-            let result = program(&mut self.ebpf, "wrapper")?.test_run(TestRunOptions {
-                data_in: Some(&subject.frame),
-                ctx_in: Some(&context(0, FRAME_LEN, ETH0)),
-                repeat: runs,
-                ..TestRunOptions::default()
-            })?;
-            ensure!(
-                result.return_value == subject.action,
-                "the program returns {}, not {}",
-                result.return_value,
-                subject.action
-            );
-            took = result.duration;
-        }
-        Ok(took)
+    fn sample(
+        &mut self,
+        kernel: &mut Kernel,
+        subject: &Subject,
+        flows: u32,
+        first: u32,
+        runs: u32,
+    ) -> Result<Duration> {
+        self.stimulate(kernel, subject, flows, first)?;
+        self.run(subject, runs)?;
+        self.run(subject, runs)
     }
 
-    fn stimulate(&mut self, subject: &Subject, flows: u32, next: u32) -> Result<()> {
+    fn run(&mut self, subject: &Subject, runs: u32) -> Result<Duration> {
+        let result = program(&mut self.ebpf, "wrapper")?.test_run(TestRunOptions {
+            data_in: Some(&subject.frame),
+            ctx_in: Some(&context(0, FRAME_LEN, ETH0)),
+            repeat: runs,
+            ..TestRunOptions::default()
+        })?;
+        ensure!(
+            result.return_value == subject.action,
+            "the program returns {}, not {}",
+            result.return_value,
+            subject.action
+        );
+        Ok(result.duration)
+    }
+
+    fn stimulate(
+        &mut self,
+        kernel: &mut Kernel,
+        subject: &Subject,
+        flows: u32,
+        next: u32,
+    ) -> Result<()> {
+        kernel.set_node(Node {
+            flags: subject.node,
+            ..self.node
+        })?;
         let (words, _) = subject.frame.as_chunks::<8>();
         let mut frame = [0; FRAME_LEN / 8];
         for (to, word) in frame.iter_mut().zip(words) {

@@ -4,8 +4,9 @@
 use std::net::Ipv4Addr;
 
 use lbxdp_ebpf::abi::{
-    Address, Encapsulation, Listener, NODE_ECHO, Origin, OriginIndex, Path, Port, Row, Service,
-    Table, VnetId,
+    Address, Encapsulation, LISTENER_SNAT, Listener, Mode, NODE_ECHO, NODE_LOCAL_REPLIES,
+    NODE_LOCAL_SNAT, NODE_SNAT, Origin, OriginIndex, Path, Port, Row, Service, SnatRange, Table,
+    VnetId, capacity,
 };
 use lbxdp_ebpf::bench::{FIRST_HOST, FIRST_PORT, FRAME_LEN, slot};
 use lbxdp_ebpf::verdict::Reason;
@@ -32,6 +33,10 @@ pub struct Subject {
     pub host_at: u16,
     /// Where the client's port is.
     pub port_at: u16,
+    /// The packet that opens each flow, where one has to, and how many flows there can then be.
+    pub opening: Option<([u8; FRAME_LEN], u32)>,
+    /// What the agent tells a node that has no other case but this.
+    pub node: u64,
     /// What the program returns.
     pub action: u32,
     /// Why, where it is the program `lbxdp`.
@@ -47,6 +52,10 @@ pub struct Subjects {
     pub all: Vec<Subject>,
 }
 
+/// TCP's flag of the first packet.
+const SYN: u8 = 2;
+/// The port of origins that do not see the client.
+const SNAT_PORT: u16 = ORIGIN_PORT + 1;
 /// The listener's port of the first case; each has its own.
 const FIRST_LISTENER: u16 = 8_000;
 
@@ -56,7 +65,6 @@ impl Subjects {
     pub fn new() -> Self {
         let mut subjects = Self {
             world: World::new().but(|tables| {
-                tables.node.as_mut().expect("settings").flags |= NODE_ECHO;
                 let vip = local(number::ICMP, VIP4, 0);
                 tables.listeners.insert(vip, Listener::default());
             }),
@@ -65,6 +73,7 @@ impl Subjects {
         subjects.references();
         subjects.dsr();
         subjects.nat();
+        subjects.snat();
         subjects.others();
         subjects
     }
@@ -106,7 +115,10 @@ impl Subjects {
     fn nat(&mut self) {
         let port = self.serve(|address| nat(address, ORIGIN_PORT, VnetId::LOCAL, plain()));
         let name = "nat-preserve".to_owned();
-        self.all.push(request(name, VIP4, port, Reason::ForwardNat));
+        self.all.push(Subject {
+            node: NODE_ECHO | NODE_LOCAL_REPLIES,
+            ..request(name, VIP4, port, Reason::ForwardNat)
+        });
         let answer = answer(from_hop());
         self.answers(VnetId::LOCAL, port);
         self.all
@@ -130,6 +142,40 @@ impl Subjects {
         }
     }
 
+    /// NAT that hides the client.
+    fn snat(&mut self) {
+        let tunnel = Tunnel::between(Encapsulation::Vxlan, NODE4, REMOTES[3]).slot(3);
+        let ranges = [
+            ("", VnetId::LOCAL, plain()),
+            ("-vxlan", VnetId(103), tunnel.path()),
+        ];
+        for (suffix, vnet, path) in ranges {
+            let port = self.serve(|address| Origin {
+                mode: Mode::NatSnat as u8,
+                identity: 1,
+                snat: SnatRange {
+                    address: Address::from_v4([203, 0, 113, 1]),
+                    mask: 0,
+                },
+                ..nat(address, SNAT_PORT, vnet, path)
+            });
+            let vip = local(TCP, VIP4, port);
+            let listener = self.world.tables.listeners.get_mut(&vip);
+            listener.expect("just added").flags |= LISTENER_SNAT;
+            let reason = if suffix.is_empty() {
+                Reason::ForwardNat
+            } else {
+                Reason::ForwardNatTunnel
+            };
+            let opening = from_router().ip(&client(), VIP4).tcp(FIRST_PORT, port);
+            self.all.push(Subject {
+                opening: Some((filled(opening.tcp_flags(SYN)), capacity::SESSIONS / 2)),
+                node: NODE_ECHO | NODE_SNAT | NODE_LOCAL_SNAT,
+                ..request(format!("nat-snat{suffix}"), VIP4, port, reason)
+            });
+        }
+    }
+
     fn others(&mut self) {
         let mut stranger = request(
             "not-ours".to_owned(),
@@ -138,7 +184,13 @@ impl Subjects {
             Reason::NoListener,
         );
         stranger.action = XDP_PASS;
-        self.all.push(stranger);
+        self.all.push(stranger.clone());
+        // Which may be an origin's answer, as far as one knows before it has been looked up.
+        self.all.push(Subject {
+            name: "not-ours-nat".to_owned(),
+            node: NODE_ECHO | NODE_LOCAL_REPLIES | NODE_SNAT | NODE_LOCAL_SNAT,
+            ..stranger
+        });
         let echo = from_router().ip(&client(), VIP4).echo(FIRST_PORT);
         self.all.push(Subject {
             name: "echo".to_owned(),
@@ -162,6 +214,7 @@ impl Subjects {
             Listener {
                 table: index,
                 counter: index,
+                flags: 0,
             },
         );
         let table = Table {
@@ -236,6 +289,8 @@ fn request(name: String, vip: &str, port: u16, reason: Reason) -> Subject {
         frame: filled(packet),
         host_at: 29,
         port_at: 34,
+        opening: None,
+        node: NODE_ECHO,
         action: XDP_TX,
         reason: Some(reason),
     }
@@ -257,6 +312,8 @@ fn reply(name: String, packet: &Packet, headers: u8, reason: Reason) -> Subject 
         frame: filled(packet.clone()),
         host_at: 33 + headers,
         port_at: 36 + headers,
+        opening: None,
+        node: NODE_ECHO | NODE_LOCAL_REPLIES,
         action: XDP_TX,
         reason: Some(reason),
     }

@@ -66,10 +66,15 @@ fn answered() -> Vec<Case> {
         }
         // Of which the checksums are at the edges of one's complement.
         for id in [0, 1, 0xf7fe, 0xf7ff, 0xfffe, 0xffff] {
+            let mut told = reply(to_router(), vip, client, id);
+            if vip == VIP4 && id == 0xfffe {
+                // Instead of 0, to which it is the same.
+                told = told.checksum(0xffff);
+            }
             cases.push(answers(
                 format!("{vip} answers the echo request {id:#06x} with a valid checksum."),
                 from_router().ip(client, vip).echo(id),
-                reply(to_router(), vip, client, id),
+                told,
             ));
         }
         cases.push(answers(
@@ -88,6 +93,18 @@ fn answered() -> Vec<Case> {
             told(vip).trailer(&[1, 2, 3]),
         ));
     }
+    // The words of the reply are zeros but for the checksum, which is then 0xffff and not 0.
+    cases.push(answers(
+        "An echo request of nothing but zeros is answered with a valid checksum.".to_owned(),
+        from_router()
+            .ipv4(CLIENT4, VIP4)
+            .icmp(8, 0, 0)
+            .payload(&[0; 8]),
+        to_router()
+            .ipv4(VIP4, CLIENT4)
+            .icmp(0, 0, 0)
+            .payload(&[0; 8]),
+    ));
     cases.push(answers(
         "The answer has the type of service and the identification of the request.".to_owned(),
         from_router()

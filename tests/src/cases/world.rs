@@ -69,7 +69,8 @@ pub const TCP: u8 = crate::packet::number::TCP;
 /// IP protocol number of UDP.
 pub const UDP: u8 = crate::packet::number::UDP;
 
-/// What the routes of the node say: a network of clients for each answer.
+/// What the routes of the node say: a network of clients for each answer. ("Too big" is said of
+/// packets of more than [`SMALL_MTU`] bytes.)
 ///
 /// The kernel's engine lays these routes for real; see `engine/underlay.rs`.
 pub const ROUTES: &[(&str, u8, Route)] = &[
@@ -87,6 +88,26 @@ pub const ROUTES: &[(&str, u8, Route)] = &[
     ("2001:db8:c5::", 64, Route::NotForwarded),
     ("2001:db8:c6::", 64, Route::TooBig(SMALL_MTU)),
     ("2001:db8:c7::", 64, Route::ForwardingOff),
+    // The links to the routers: the node, the router, and nobody else.
+    ("198.18.0.0", 32, Route::NotForwarded),
+    ("198.18.0.1", 32, Route::NotForwarded),
+    ("198.18.0.254", 32, VIA_ETH0),
+    ("198.18.0.255", 32, Route::NotForwarded),
+    ("198.18.0.0", 24, Route::NoNeighbour),
+    ("198.18.1.0", 32, Route::NotForwarded),
+    ("198.18.1.1", 32, Route::NotForwarded),
+    ("198.18.1.254", 32, VIA_ETH1),
+    ("198.18.1.255", 32, Route::NotForwarded),
+    ("198.18.1.0", 24, Route::NoNeighbour),
+    ("2001:db8:18::", 128, Route::NotForwarded),
+    ("2001:db8:18::1", 128, Route::NotForwarded),
+    ("2001:db8:18::fe", 128, VIA_ETH0),
+    ("2001:db8:18::", 64, Route::NoNeighbour),
+    ("2001:db8:18:1::", 128, Route::NotForwarded),
+    ("2001:db8:18:1::1", 128, Route::NotForwarded),
+    ("2001:db8:18:1::fe", 128, VIA_ETH1),
+    ("2001:db8:18:1::", 64, Route::NoNeighbour),
+    ("fe80::", 64, Route::NoNeighbour),
     // Where no route leads the kernel says so by what it says of its own addresses.
     ("0.0.0.0", 0, Route::NotForwarded),
     ("::", 0, Route::NotForwarded),
@@ -94,8 +115,10 @@ pub const ROUTES: &[(&str, u8, Route)] = &[
 
 /// IP MTU of the networks whose route says "too big".
 pub const SMALL_MTU: u16 = 1300;
+/// IP MTU of the interfaces.
+pub const ETHERNET_MTU: u16 = 1500;
 
-const VIA_ETH0: Route = Route::NextHop {
+pub(crate) const VIA_ETH0: Route = Route::NextHop {
     ifindex: ETH0,
     source_mac: NODE_MAC,
     destination_mac: ROUTER_MAC,
@@ -125,10 +148,18 @@ impl World {
             .map(|(network, bits, route)| {
                 let network = address(network);
                 let bits = if network.is_v4() { bits + 96 } else { *bits };
+                let (route, mtu) = match route {
+                    Route::TooBig => (VIA_ETH0, SMALL_MTU),
+                    Route::NextHop { .. } | Route::NoNeighbour => (*route, ETHERNET_MTU),
+                    Route::NotForwarded | Route::ForwardingOff | Route::Unreachable => {
+                        (*route, u16::MAX)
+                    }
+                };
                 MemRoute {
                     network,
                     bits,
-                    route: *route,
+                    route,
+                    mtu,
                 }
             })
             .collect();

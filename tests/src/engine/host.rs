@@ -29,14 +29,25 @@ pub fn run_frame(bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
     outcome(MemFrame::new(bytes), &tables.clone(), ingress)
 }
 
-fn outcome(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
+/// Runs a frame of which the flows are remembered in the tables, and not told.
+#[must_use]
+pub fn play(bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
+    ended(MemFrame::new(bytes), tables, ingress)
+}
+
+fn outcome(frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
     // The world is the next packet's too.
     let (sessions, mappings) = (tables.sessions.entries(), tables.mappings.entries());
-    let verdict = process(&mut frame, tables, ingress);
+    let outcome = ended(frame, tables, ingress);
     let flows = Flows::new(
         std::mem::replace(&mut tables.sessions.lock(), sessions),
         std::mem::replace(&mut tables.mappings.lock(), mappings),
     );
+    Outcome { flows, ..outcome }
+}
+
+fn ended(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
+    let verdict = process(&mut frame, tables, ingress);
     // A packet that is not forwarded counts for its reason alone.
     let counts = verdict.reason.direction().is_some();
     Outcome {
@@ -46,7 +57,7 @@ fn outcome(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
         origin: verdict.origin.filter(|_| counts),
         tunnel: verdict.tunnel.filter(|_| counts),
         frame: frame.bytes().to_vec(),
-        flows,
+        flows: Flows::default(),
     }
 }
 

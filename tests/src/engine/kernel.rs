@@ -3,9 +3,9 @@
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use aya::programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{Program, ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use lbxdp_ebpf::abi::{Count, Traffic};
+use lbxdp_ebpf::abi::{Allowance, Count, Node, Traffic};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
 use lbxdp_ebpf::verdict::{Action, Direction, Reason};
 use nix::errno::Errno;
@@ -80,26 +80,6 @@ impl Kernel {
             maps,
             _underlay: underlay,
         })
-    }
-
-    /// Instructions that the verifier processed.
-    ///
-    /// # Errors
-    /// When the kernel does not say.
-    pub fn verified_instructions(&mut self) -> Result<u32> {
-        program(&mut self.ebpf)?
-            .info()
-            .context("the kernel does not describe the program")?
-            .verified_instruction_count()
-            .context("the kernel does not count verified instructions (before Linux 5.16)")
-    }
-
-    /// Makes the maps hold these tables and nothing else.
-    ///
-    /// # Errors
-    /// When a map cannot be written.
-    pub fn hold(&mut self, tables: &MemTables) -> Result<()> {
-        self.maps.hold(tables)
     }
 
     /// How many packets have ended for each reason, by index.
@@ -234,6 +214,67 @@ impl Kernel {
         };
         Ok((action, frame))
     }
+
+    /// Gives every CPU this allowance, of which packets have taken.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn allow(&mut self, allowance: Allowance) -> Result<()> {
+        self.maps.allow(allowance)
+    }
+
+    /// Gives the node other settings than those of the tables.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn set_node(&mut self, node: Node) -> Result<()> {
+        self.maps.set_node(node)
+    }
+
+    /// What is remembered of flows.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn flows(&self) -> Result<Flows> {
+        self.maps.flows()
+    }
+
+    /// Reads all counters that are watched.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn counters(&self) -> Result<Counters> {
+        self.maps.counters()
+    }
+}
+
+/// Loads every program of the object, with this level of logging, and says how many instructions
+/// the verifier has processed for each.
+///
+/// # Errors
+/// When the kernel refuses one, or does not say.
+pub fn verified_instructions(log_level: u8) -> Result<Vec<(String, u32)>> {
+    let mut ebpf = EbpfLoader::new()
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .override_global(aya_log_level_name(), &log_level, false)
+        .load(&object::bytes()?)
+        .context("the kernel refuses the maps of the object")?;
+    ebpf.programs_mut()
+        .map(|(name, program)| {
+            match program {
+                Program::Xdp(xdp) => xdp.load(),
+                Program::SchedClassifier(classifier) => classifier.load(),
+                other => bail!("nobody here loads programs of type {:?}", other.prog_type()),
+            }
+            .with_context(|| format!("the kernel refuses program {name}"))?;
+            let info = program.info();
+            let count = info
+                .with_context(|| format!("the kernel does not describe program {name}"))?
+                .verified_instruction_count()
+                .context("the kernel does not count verified instructions (before Linux 5.16)")?;
+            Ok((name.to_owned(), count))
+        })
+        .collect()
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {

@@ -12,9 +12,10 @@ use lbxdp_ebpf::abi::{
     Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::mem::MemTables;
+use lbxdp_ebpf::verdict::{Direction, Reason};
 use nix::errno::Errno;
 
-use super::Flows;
+use super::{Flows, Outcome};
 
 /// Slots of each counter map that are looked at after every packet: those that cases use.
 const WATCHED: u32 = 16;
@@ -46,11 +47,78 @@ pub(super) struct Maps {
 
 /// The sums of all counters that are watched.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Counters {
+pub struct Counters {
     pub(super) reasons: Vec<Count>,
     pub(super) listeners: Vec<Traffic>,
     pub(super) origins: Vec<Traffic>,
     pub(super) tunnels: Vec<Traffic>,
+}
+
+impl Counters {
+    /// Counters that have counted nothing.
+    #[must_use]
+    pub fn zero() -> Self {
+        Self {
+            reasons: vec![Count::default(); Reason::COUNT],
+            listeners: vec![Traffic::default(); WATCHED as usize],
+            origins: vec![Traffic::default(); WATCHED as usize],
+            tunnels: vec![Traffic::default(); WATCHED as usize],
+        }
+    }
+
+    /// Counts a packet of `bytes` bytes as the program must.
+    ///
+    /// # Panics
+    /// If it counts for a slot that is not watched.
+    pub fn count(&mut self, outcome: &Outcome, bytes: usize) {
+        let one = Count {
+            packets: 1,
+            bytes: bytes as u64,
+        };
+        let reason = &mut self.reasons[outcome.reason.index() as usize];
+        *reason = add(*reason, one);
+        let Some(direction) = outcome.reason.direction() else {
+            return;
+        };
+        for (slots, slot) in [
+            (&mut self.listeners, outcome.listener),
+            (&mut self.origins, outcome.origin.map(u32::from)),
+            (&mut self.tunnels, outcome.tunnel.map(u32::from)),
+        ] {
+            let Some(slot) = slot else { continue };
+            let traffic = &mut slots[slot as usize];
+            let side = match direction {
+                Direction::Forward => &mut traffic.forward,
+                Direction::Reply => &mut traffic.reply,
+            };
+            *side = add(*side, one);
+        }
+    }
+
+    /// What has been counted since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let less = |a: Count, b: Count| Count {
+            packets: a.packets - b.packets,
+            bytes: a.bytes - b.bytes,
+        };
+        let traffic = |now: &[Traffic], then: &[Traffic]| {
+            let pairs = now.iter().zip(then);
+            pairs
+                .map(|(now, then)| Traffic {
+                    forward: less(now.forward, then.forward),
+                    reply: less(now.reply, then.reply),
+                })
+                .collect()
+        };
+        let reasons = self.reasons.iter().zip(&before.reasons);
+        Self {
+            reasons: reasons.map(|(now, then)| less(*now, *then)).collect(),
+            listeners: traffic(&self.listeners, &before.listeners),
+            origins: traffic(&self.origins, &before.origins),
+            tunnels: traffic(&self.tunnels, &before.tunnels),
+        }
+    }
 }
 
 impl Maps {
@@ -104,17 +172,14 @@ impl Maps {
             allowance,
             node_routes: _,
         } = wanted;
+        // Every packet takes of it.
+        self.allow(*allowance)?;
         let now = &self.now;
         if now.node != *node {
             self.node
                 .set(0, node.unwrap_or_default(), 0)
                 .context("map NODE")?;
         }
-        // Every packet takes of it.
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
-        self.allowance
-            .set(0, PerCpuValues::try_from(vec![*allowance; cpus])?, 0)
-            .context("map ALLOWANCE")?;
         // The last packet may have changed them.
         refill(&mut self.sessions, &sessions.lock()).context("map SESSIONS")?;
         refill(&mut self.mappings, &mappings.lock()).context("map MAPPINGS")?;
@@ -190,6 +255,20 @@ impl Maps {
             sessions.context("map SESSIONS")?,
             mappings.context("map MAPPINGS")?,
         ))
+    }
+
+    /// Gives the node other settings.
+    pub(super) fn set_node(&mut self, node: Node) -> Result<()> {
+        self.now.node = Some(node);
+        self.node.set(0, node, 0).context("map NODE")
+    }
+
+    /// Gives every CPU this allowance.
+    pub(super) fn allow(&mut self, allowance: Allowance) -> Result<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        self.allowance
+            .set(0, PerCpuValues::try_from(vec![allowance; cpus])?, 0)
+            .context("map ALLOWANCE")
     }
 
     /// Reads the counters of reasons.

@@ -20,6 +20,14 @@ pub enum Fault {
     /// A length of TCP or UDP does, or the order of extension headers is not as it should be
     /// (RFC 8200, 4.1): a router does not look at these.
     Transport(String),
+    /// The same as [`Fault::Structure`], in a UDP datagram that is of a tunnel by its port alone: to
+    /// whom the port is a client's, it is none.
+    Tunnel {
+        /// What is wrong.
+        what: String,
+        /// In how many tunnels the datagram is.
+        depth: usize,
+    },
     /// A checksum does not hold.
     Checksum(String),
 }
@@ -28,6 +36,8 @@ pub enum Fault {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Dissection {
     lines: Vec<String>,
+    /// Tunnels that have been entered.
+    tunnels: usize,
     /// Bytes after the outermost IP packet.
     pub trailer: usize,
 }
@@ -54,7 +64,9 @@ pub fn judge(frame: &[u8]) -> Result<Dissection, Fault> {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Structure(what) | Self::Transport(what) => write!(f, "malformed: {what}"),
+            Self::Structure(what) | Self::Transport(what) | Self::Tunnel { what, depth: _ } => {
+                write!(f, "malformed: {what}")
+            }
             Self::Checksum(what) => write!(f, "bad checksum: {what}"),
         }
     }
@@ -193,9 +205,15 @@ fn transport(
     match protocol.0 {
         number::TCP => tcp(payload, ends, found),
         number::UDP => udp(payload, ends, found),
-        number::IPV4 => tunnel("IPIP", 4, payload, found),
-        number::IPV6 => tunnel("IPIP", 6, payload, found),
-        number::GRE => gre(payload, found),
+        number::IPV4 | number::IPV6 => {
+            found.tunnels += 1;
+            let version = if protocol.0 == number::IPV4 { 4 } else { 6 };
+            tunnel("IPIP", version, payload, found)
+        }
+        number::GRE => {
+            found.tunnels += 1;
+            gre(payload, found)
+        }
         number::ICMP | number::ICMPV6 => icmp(protocol.0, payload, ends, found),
         other => {
             found.lines.push(format!("protocol {other}"));
@@ -237,12 +255,18 @@ fn udp(datagram: &[u8], ends: Ends, found: &mut Dissection) -> Result<(), Fault>
         )?,
     }
     found.lines.push(format!("UDP {from} > {to}"));
-    match to {
+    let depth = found.tunnels;
+    found.tunnels += usize::from(is_tunnel);
+    let inside = match to {
         number::PORT_VXLAN | number::PORT_VXLAN_OLD => vxlan(slice.payload(), found),
         number::PORT_GENEVE => geneve(slice.payload(), found),
         number::PORT_GUE => gue(slice.payload(), found),
         _ => Ok(()),
-    }
+    };
+    inside.map_err(|fault| match fault {
+        Fault::Structure(what) => Fault::Tunnel { what, depth },
+        other => other,
+    })
 }
 
 /// RFC 792; RFC 4443. Of what an error quotes, an IPv4 header is looked at.

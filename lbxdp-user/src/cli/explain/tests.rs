@@ -128,6 +128,7 @@ fn world() -> (MemTables, Content, Names) {
         node_routes: vec![MemRoute {
             network: Address::UNSPECIFIED,
             bits: 0,
+            mtu: u16::MAX,
             route,
         }],
         ..MemTables::default()
