@@ -30,7 +30,7 @@ use crate::abi::{
     PATH_UDP_CHECKSUM, Path,
 };
 use crate::checksum::Sum;
-use crate::frame::Frame;
+use crate::frame::{Frame, Wire as _};
 use crate::parse::{Outline, Version};
 use crate::wire::{GRE_FIELD, IPPROTO_TCP, IPPROTO_UDP, IPV4_MF, Ipv4, Ipv6, Pair, Udp};
 
@@ -59,7 +59,6 @@ pub fn push<F: Frame>(
     hash: u32,
 ) -> Option<()> {
     let header_len = usize::from(path.header_len);
-    frame.put(start, path.header.get(..header_len)?)?;
     // Here, once for all headers, and not where it is used, once for each: programs are verified,
     // and given a stack, for all they might do.
     let mut sum = None;
@@ -129,7 +128,7 @@ fn finish<F: Frame, O: Outer, S: Shim>(
         (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
     // That the whole fits in 16 bits was seen to before room was made.
     let length = (size_of::<S>() as u16).wrapping_add(inner.length);
-    let headers: &mut Pair<O, S> = frame.at_mut(start)?;
+    let headers = frame.put_header(start, Pair::<O, S>::of(&path.header)?)?;
     headers
         .first
         .fill(length, S::protocol(inner.version), entropy);
