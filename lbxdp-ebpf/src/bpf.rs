@@ -18,7 +18,7 @@ use maps::Maps;
 /// Decides, counts, and acts.
 #[xdp(frags)]
 pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
-    let mut packet = Packet::new(ctx.ctx);
+    let mut packet = Packet::measured(ctx.ctx);
     let bytes = packet.len() as u64;
     let ingress = ctx.ingress_ifindex() as u32;
     let verdict = match maps::scratch() {

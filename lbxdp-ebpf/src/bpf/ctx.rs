@@ -14,12 +14,21 @@ const MAX_OFFSET: usize = 0xfff;
 /// fragments (`xdp.frags`).
 pub(super) struct Packet {
     pub(super) ctx: *mut xdp_md,
+    /// Its length, where that has been asked for already.
+    len: Option<usize>,
 }
 
 impl Packet {
     #[inline(always)]
     pub(super) const fn new(ctx: *mut xdp_md) -> Self {
-        Self { ctx }
+        Self { ctx, len: None }
+    }
+
+    /// The frame, with its length asked for once.
+    #[inline(always)]
+    pub(super) fn measured(ctx: *mut xdp_md) -> Self {
+        let len = Some(Self::new(ctx).len());
+        Self { ctx, len }
     }
 
     /// The address of `size` bytes at `offset`, if they are there.
@@ -91,6 +100,9 @@ unsafe fn copy_words<T: Wire>(from: &T, to: *mut T) {
 impl Frame for Packet {
     #[inline(always)]
     fn len(&self) -> usize {
+        if let Some(len) = self.len {
+            return len;
+        }
         // SAFETY: the context is the one that the kernel called the program with.
         unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
     }
@@ -159,6 +171,7 @@ impl Frame for Packet {
         if more != 0 && unsafe { bpf_xdp_adjust_tail(self.ctx, -(more as i32)) } != 0 {
             return Err(NoRoom);
         }
+        self.len = None;
         Ok(())
     }
 
@@ -168,6 +181,7 @@ impl Frame for Packet {
         if unsafe { bpf_xdp_adjust_head(self.ctx, delta) } != 0 {
             return Err(NoRoom);
         }
+        self.len = None;
         Ok(())
     }
 }
