@@ -22,7 +22,7 @@ use tests::cases::world::{
 use tests::engine::host;
 use tests::fuzz::{oracle, regression};
 use tests::packet::Packet;
-use tests::packet::judge::judge;
+use tests::packet::judge::{Fault, judge};
 
 #[test]
 fn every_case_ends_as_its_sentence_says() {

@@ -77,7 +77,7 @@ pub mod capacity {
     /// Names of everything that has a slot.
     pub const ENTITIES: u32 = 32_768;
     /// Flows whose source address is translated.
-    pub const SESSIONS: u32 = 1 << 18;
+    pub const SESSIONS: u32 = 1 << 17;
     /// Slots for listener counters.
     pub const LISTENER_COUNTERS: u32 = 4_096;
 }

@@ -1,9 +1,9 @@
 //! A frame and tables in ordinary memory (host only): for tests, for fuzzing and for `explain`.
 
-mod flows;
+mod entries;
 mod frame;
 mod tables;
 
-pub use flows::Flows;
+pub use entries::Entries;
 pub use frame::MemFrame;
 pub use tables::{Found, MemRoute, MemTables};

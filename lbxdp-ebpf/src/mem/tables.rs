@@ -1,8 +1,7 @@
-use core::cell::RefCell;
 use core::ops::Deref;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Flows;
+use super::Entries;
 use crate::abi::{
     Address, Allowance, Datagram, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
     OriginIndex, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session,
@@ -30,7 +29,7 @@ pub struct MemTables {
     /// Map `RANGES`: key and bits of the port that count to the port of the entry.
     pub ranges: BTreeMap<(RangeKey, u8), Port>,
     /// Map `FRAGMENTS`, which packets write to.
-    pub fragments: RefCell<BTreeMap<FragmentKey, Datagram>>,
+    pub fragments: Entries<FragmentKey, Datagram>,
     /// Map `TUNNEL_PORTS`.
     pub tunnel_ports: BTreeSet<u16>,
     /// Map `PEERS`.
@@ -40,9 +39,9 @@ pub struct MemTables {
     /// Map `ROUTES`: (VNet, prefix, bits of the mapped address) to tunnel.
     pub routes: BTreeMap<(VnetId, Address, u8), TunnelIndex>,
     /// Map `SESSIONS`.
-    pub sessions: Flows<Session>,
+    pub sessions: Entries<FlowKey, Session>,
     /// Map `MAPPINGS`.
-    pub mappings: Flows<Mapping>,
+    pub mappings: Entries<FlowKey, Mapping>,
     /// Whether those two have no room for another entry.
     pub full: bool,
     /// Map `VLANS`.
@@ -121,13 +120,13 @@ impl Tables for MemTables {
 
     fn fragment(&self, packet: &Ip, vnet: VnetId) -> Option<Fragment> {
         let key = fragment::key(packet, vnet);
-        self.fragments.borrow().get(&key)?.at(self.now_ns())
+        self.fragments.lock().get(&key)?.at(self.now_ns())
     }
 
     fn remember(&self, packet: &Ip, vnet: VnetId, first: Fragment) {
         let datagram = Datagram::new(first, self.now_ns());
         self.fragments
-            .borrow_mut()
+            .lock()
             .insert(fragment::key(packet, vnet), datagram);
     }
 
@@ -220,7 +219,7 @@ impl Tables for MemTables {
             .find(|entry| within(entry.network, entry.bits, query.packet.destination))
             .map_or(Route::Unreachable, |entry| {
                 if query.packet.outline.length > entry.mtu {
-                    Route::TooBig
+                    Route::TooBig(entry.mtu)
                 } else {
                     entry.route
                 }

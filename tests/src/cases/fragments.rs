@@ -128,7 +128,7 @@ fn requests() -> Vec<Case> {
                     for row in tables.rows.values_mut() {
                         *row = Row::VACANT;
                     }
-                    tables.fragments.borrow_mut().insert(key, Datagram {
+                    tables.fragments.lock().insert(key, Datagram {
                         first: Fragment {
                             source_port: Port::new(CLIENT_PORT),
                             destination_port: Port::new(VIP_PORT),
@@ -292,7 +292,7 @@ fn unknown() -> Vec<Case> {
                 world(origin, UDP).but(|tables| {
                     let client = address(client_like(origin));
                     let key = key_of(client, address(vip_like(origin)), 7);
-                    tables.fragments.borrow_mut().insert(
+                    tables.fragments.lock().insert(
                         key,
                         Datagram {
                             first: Fragment {

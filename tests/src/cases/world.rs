@@ -149,7 +149,7 @@ impl World {
                 let network = address(network);
                 let bits = if network.is_v4() { bits + 96 } else { *bits };
                 let (route, mtu) = match route {
-                    Route::TooBig => (VIA_ETH0, SMALL_MTU),
+                    Route::TooBig(mtu) => (VIA_ETH0, *mtu),
                     Route::NextHop { .. } | Route::NoNeighbour => (*route, ETHERNET_MTU),
                     Route::NotForwarded | Route::ForwardingOff | Route::Unreachable => {
                         (*route, u16::MAX)

@@ -234,7 +234,7 @@ impl Maps {
         for key in known {
             self.fragments.remove(&key).context("map FRAGMENTS")?;
         }
-        for (key, datagram) in &*fragments.borrow() {
+        for (key, datagram) in &*fragments.lock() {
             self.fragments
                 .insert(key, datagram, 0)
                 .context("map FRAGMENTS")?;

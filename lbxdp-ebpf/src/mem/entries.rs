@@ -2,47 +2,45 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::abi::FlowKey;
-
 /// A map that packets change.
-pub struct Flows<T>(Mutex<BTreeMap<FlowKey, T>>);
+pub struct Entries<K, T>(Mutex<BTreeMap<K, T>>);
 
-impl<T> Default for Flows<T> {
+impl<K, T> Default for Entries<K, T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Flows<T> {
+impl<K, T> Entries<K, T> {
     /// The entries, for nobody else meanwhile.
-    pub fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowKey, T>> {
+    pub fn lock(&self) -> MutexGuard<'_, BTreeMap<K, T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T: Clone> Flows<T> {
+impl<K: Clone + Ord, T: Clone> Entries<K, T> {
     /// A copy of the entries.
     #[must_use]
-    pub fn entries(&self) -> BTreeMap<FlowKey, T> {
+    pub fn entries(&self) -> BTreeMap<K, T> {
         self.lock().clone()
     }
 }
 
-impl<T: Clone> Clone for Flows<T> {
+impl<K: Clone + Ord, T: Clone> Clone for Entries<K, T> {
     fn clone(&self) -> Self {
         Self(Mutex::new(self.entries()))
     }
 }
 
-impl<T: Clone + PartialEq> PartialEq for Flows<T> {
+impl<K: Clone + Ord, T: Clone + PartialEq> PartialEq for Entries<K, T> {
     fn eq(&self, other: &Self) -> bool {
         self.entries() == other.entries()
     }
 }
 
-impl<T: Clone + Eq> Eq for Flows<T> {}
+impl<K: Clone + Ord, T: Clone + Eq> Eq for Entries<K, T> {}
 
-impl<T: Clone + fmt::Debug> fmt::Debug for Flows<T> {
+impl<K: Clone + Ord + fmt::Debug, T: Clone + fmt::Debug> fmt::Debug for Entries<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.entries().fmt(f)
     }
