@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use etherparse::{Ipv4Slice, SlicedPacket, TransportSlice};
-use tests::netns::{Edge, Lab, Namespace, Server, Shape, Tap, UdpFlow};
+use tests::netns::{Edge, Lab, Namespace, Server, Shape, Tap, UdpFlow, slow};
 
 use crate::DEADLINE;
 use crate::configuration::MONITORS;
@@ -57,7 +57,7 @@ fn a_kernel_vxlan_server_answers_the_client_directly() -> Result<()> {
     let mut edge = Edge::start(&lab, &text)?;
     edge.wait_healthy()?;
     let answer = lab.block_on(async {
-        UdpFlow::open(lab.clients(), vip, Duration::from_secs(1))?
+        UdpFlow::open(lab.clients(), vip, slow(Duration::from_secs(1)))?
             .ask()
             .await
     });

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tests::netns::{Kind, Lab, Shape, eventually};
+use tests::netns::{Kind, Lab, Shape, eventually, slow};
 
 use crate::configuration::{DETECTION, MONITORS, Service};
 use crate::{DEADLINE, healthy, served_since, start_load};
@@ -31,7 +31,7 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
         status.is("web", "a", "unhealthy") && status.is("echo", "a", "unhealthy")
     })?;
     let found = Instant::now();
-    let bound = DETECTION + SLACK;
+    let bound = slow(DETECTION + SLACK);
     assert!(found - died <= bound, "found after {:?}", found - died);
     assert_eq!(
         edge.status()?.cause("web", "a"),
@@ -39,7 +39,7 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
         "the tunnel is not at fault"
     );
     // What was sent before has been sent again by then, or was given up.
-    let quiet = found + Duration::from_secs(2);
+    let quiet = found + slow(Duration::from_secs(2));
     eventually("time has passed", DEADLINE, || Instant::now() > quiet)?;
     served_since(&load, quiet)?;
 

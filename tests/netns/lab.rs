@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tests::netns::{
-    Kind, Lab, Load, Mix, Shape, Tap, UdpFlow, eventually, remove_leftovers, wait_for,
+    Kind, Lab, Load, Mix, Shape, Tap, UdpFlow, eventually, remove_leftovers, slow, wait_for,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -48,7 +48,7 @@ fn carries_traffic(lab: &Lab) -> Result<()> {
     }
     let origin = lab.block_on(async {
         let to = ([10, 0, 0, 12], 7).into();
-        UdpFlow::open(lab.clients(), to, Duration::from_secs(1))?
+        UdpFlow::open(lab.clients(), to, slow(Duration::from_secs(1)))?
             .ask()
             .await
     })?;

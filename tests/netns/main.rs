@@ -13,6 +13,7 @@ mod lab;
 mod monitors;
 mod reload;
 mod snat;
+mod stock;
 mod traffic;
 mod tunnel;
 

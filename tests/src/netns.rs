@@ -21,21 +21,26 @@ mod leftovers;
 mod load;
 mod namespace;
 mod origin;
+mod pace;
+mod path_mtu;
 mod receiver;
 mod server;
 mod site;
 mod status;
+pub mod stream;
 mod wait;
 mod wire;
 
 pub use client::{Answer, HttpClient, HttpConnection, UdpFlow};
-pub use device::{Offload, set_offload};
+pub use device::{Offload, set_offload, tags_in_packets};
 pub use edge::{Edge, agent_binary, agent_obstacle};
 pub use lab::{Lab, Shape};
 pub use leftovers::{remove_lab, remove_leftovers};
 pub use load::{Flow, FlowId, Kind, Load, Mix, Outcome, Record, Records};
 pub use namespace::Namespace;
 pub use origin::Origin;
+pub use pace::{slow, slowness};
+pub use path_mtu::path_mtu;
 pub use server::Server;
 pub use site::Site;
 pub use status::Status;
@@ -52,4 +57,18 @@ pub fn obstacle() -> Option<&'static str> {
         return Some("needs `ip` of iproute2");
     }
     None
+}
+
+/// Says that the kernel lacks something that a test needs: a skip, or a failure where
+/// `LBXDP_TEST_DEVICES` says that all devices are required.
+///
+/// # Errors
+/// There.
+pub fn lacking(test: &str, what: &str) -> anyhow::Result<()> {
+    let reason = format!("this kernel has no {what}");
+    if std::env::var_os("LBXDP_TEST_DEVICES").is_some_and(|value| value == "required") {
+        anyhow::bail!("{reason}, which is required here");
+    }
+    crate::skip(test, &reason);
+    Ok(())
 }

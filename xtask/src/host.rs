@@ -43,6 +43,31 @@ pub(crate) fn build(
         .with_context(|| format!("cargo named no executable for `{binary}`"))
 }
 
+/// Builds test programs with these options of `cargo test`, and finds the one of a target.
+///
+/// # Errors
+/// When the build fails, with all it said.
+pub(crate) fn build_test(
+    workspace: &Workspace,
+    options: &[&str],
+    kind: &str,
+    name: &str,
+) -> Result<PathBuf> {
+    let mut cargo = nested::host_cargo(workspace);
+    cargo
+        .args(["test", "--no-run"])
+        .args(options)
+        .arg("--message-format=json-render-diagnostics");
+    let finished = progress::run(&format!("Building the tests of {name}"), &mut cargo)?;
+    finished
+        .output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.is_of(kind, name))
+        .find_map(|message| message.executable)
+        .with_context(|| format!("cargo named no test program for `{name}`"))
+}
+
 /// A line of cargo's messages, as far as it matters here.
 #[derive(Debug, Deserialize)]
 struct Message {
@@ -53,6 +78,16 @@ struct Message {
 #[derive(Debug, Deserialize)]
 struct Target {
     name: String,
+    #[serde(default)]
+    kind: Vec<String>,
+}
+
+impl Message {
+    fn is_of(&self, kind: &str, name: &str) -> bool {
+        self.target
+            .as_ref()
+            .is_some_and(|target| target.name == name && target.kind.iter().any(|it| it == kind))
+    }
 }
 
 fn executable(messages: &str, binary: &str) -> Option<PathBuf> {

@@ -13,6 +13,7 @@ mod progress;
 mod readme;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Test(selection) => test::run(&workspace, &selection),
         Verb::Bench(Bench::Packet(arguments)) => bench::packet(&workspace, &arguments),
         Verb::Fuzz(way) => fuzz::run(&workspace, &way),
+        Verb::Vm(arguments) => vm::run(&workspace, &arguments),
         Verb::Lint => lint::run(&workspace),
     };
     outcome.unwrap_or_else(|error| {

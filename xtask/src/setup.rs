@@ -36,6 +36,7 @@ pub(crate) fn run(workspace: &Workspace, wanted: &Wanted) -> Result<ExitCode> {
         toolchain.linker.shown(workspace)
     );
     tools()?;
+    machine()?;
     println!("{}    {}", bold("tools:"), packages::RUN_TIME_NAMES);
     println!("Everything is there. Next: `cargo xtask demo` or `cargo xtask test`, as root.");
     Ok(ExitCode::SUCCESS)
@@ -69,6 +70,14 @@ pub(crate) fn toolchain(workspace: &Workspace) -> Result<Toolchain> {
 /// When one is missing and cannot be installed: says which and how.
 pub(crate) fn tools() -> Result<()> {
     Packages::default().install(&packages::run_time(), "what demo and tests start", "")
+}
+
+/// Installs what a virtual machine needs of the host; its emulator is fetched apart.
+///
+/// # Errors
+/// When one is missing and cannot be installed: says which and how.
+pub(crate) fn machine() -> Result<()> {
+    Packages::default().install(&packages::machine(), "virtual machines", "")
 }
 
 fn provide(workspace: &Workspace) -> Result<Toolchain> {

@@ -51,6 +51,11 @@ impl Workspace {
         self.root.join("target/tools")
     }
 
+    /// Where kernels and what boots them are unpacked.
+    pub(crate) fn machines(&self) -> PathBuf {
+        self.root.join("target/vm")
+    }
+
     /// `path` as seen from the checkout, to print.
     pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()

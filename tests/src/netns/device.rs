@@ -28,9 +28,32 @@ pub enum Offload {
 
 /// Switches an offload of a device on or off.
 pub fn set_offload(namespace: &Namespace, device: &str, offload: Offload, on: bool) -> Result<()> {
+    ethtool(namespace, device, offload as u32, u32::from(on))
+        .map(drop)
+        .with_context(|| {
+            format!(
+                "cannot set offload {offload:?} of {device} in {}",
+                namespace.name()
+            )
+        })
+}
+
+/// Has a device's VLAN tags written into the packets, as on a wire, and not beside them, where a
+/// program at the far end does not see them.
+pub fn tags_in_packets(namespace: &Namespace, device: &str) -> Result<()> {
+    /// `ETHTOOL_GFLAGS`, `ETHTOOL_SFLAGS` and `ETH_FLAG_TXVLAN` of `linux/ethtool.h`.
+    const GET_FLAGS: u32 = 0x25;
+    const SET_FLAGS: u32 = 0x26;
+    const TRANSMIT_VLAN: u32 = 1 << 7;
+    let flags = ethtool(namespace, device, GET_FLAGS, 0)?;
+    ethtool(namespace, device, SET_FLAGS, flags & !TRANSMIT_VLAN).map(drop)
+}
+
+/// One command of the ioctl, with a number; gives the number that comes back.
+fn ethtool(namespace: &Namespace, device: &str, command: u32, data: u32) -> Result<u32> {
     let socket = namespace.within(|| UdpSocket::bind("0.0.0.0:0"))?;
     // `struct ethtool_value`
-    let mut value: [u32; 2] = [offload as u32, u32::from(on)];
+    let mut value: [u32; 2] = [command, data];
     let mut name = [0; libc::IFNAMSIZ];
     for (to, from) in name.iter_mut().zip(device.bytes().take(libc::IFNAMSIZ - 1)) {
         *to = libc::c_char::from_ne_bytes([from]);
@@ -51,14 +74,11 @@ pub fn set_offload(namespace: &Namespace, device: &str, offload: Offload, on: bo
         )
     };
     if result < 0 {
-        return Err(io::Error::last_os_error()).with_context(|| {
-            format!(
-                "cannot set offload {offload:?} of {device} in {}",
-                namespace.name()
-            )
-        });
+        return Err(io::Error::last_os_error())
+            .with_context(|| format!("ethtool command {command:#x} of {device}"));
     }
-    Ok(())
+    let [_, data] = value;
+    Ok(data)
 }
 
 /// Makes a veth end behave like a wire: whole checksums, packets of the wire's size.

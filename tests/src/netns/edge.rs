@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Lab, Namespace, Status, wait_for};
+use super::{Lab, Namespace, Status, pace, wait_for};
 
 /// How long the agent may take to start, stop, or answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -250,7 +250,7 @@ impl Edge {
             .write(true)
             .mode(0o600)
             .open(spare)?;
-        file.write_all(configuration.as_bytes())?;
+        file.write_all(pace::slow_configuration(configuration).as_bytes())?;
         Ok(fs::rename(spare, self.configuration_file())?)
     }
 

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::leftovers::{self, BPF_FOLDER};
 use super::receiver::Receiver;
-use super::{HttpClient, Namespace, Site, device, wait_for};
+use super::{HttpClient, Namespace, Site, device, slow, wait_for};
 
 /// MTU of the links that carry tunnel packets, in bytes.
 pub(super) const UNDERLAY_MTU: u16 = 1600;
@@ -44,7 +44,7 @@ pub struct Lab {
     clients: Arc<Namespace>,
     router: Arc<Namespace>,
     edge: Arc<Namespace>,
-    /// Blue and green.
+    /// Blue and green, or none.
     sites: Vec<Site>,
     /// The network between edge and sites, where it is not the router.
     _core: Option<Arc<Namespace>>,
@@ -56,7 +56,8 @@ pub struct Lab {
 impl Lab {
     /// The router's address of the edge's link, and the edge's: tunnels end at the edge's.
     const EDGE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-    const EDGE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 1);
+    /// The same in IPv6.
+    pub const EDGE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 1);
     /// The edge's address on its second link.
     const EDGE_CORE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
     /// The client.
@@ -66,6 +67,16 @@ impl Lab {
 
     /// Builds a lab, after removing what killed runs left behind.
     pub fn build(shape: Shape) -> Result<Self> {
+        Self::with_sites(shape, &[("blue", 1, 100), ("green", 2, 200)])
+    }
+
+    /// Builds a lab with one link and no site, for tests that bring their own.
+    pub fn without_sites() -> Result<Self> {
+        Self::with_sites(Shape::OneLink, &[])
+    }
+
+    /// Builds a lab with sites of these names, numbers and VNIs.
+    fn with_sites(shape: Shape, sites: &[(&'static str, u8, u32)]) -> Result<Self> {
         leftovers::remove_leftovers();
         mount_bpf()?;
         let name = leftovers::new_name();
@@ -93,9 +104,9 @@ impl Lab {
             .build()?;
         let fabric = core.as_ref().unwrap_or(&router);
         let end = Self::end_of_tunnels(shape);
-        let sites = [("blue", 1, 100), ("green", 2, 200)]
-            .into_iter()
-            .map(|(site, number, vni)| {
+        let sites = sites
+            .iter()
+            .map(|&(site, number, vni)| {
                 Site::build(&name, runtime.handle(), fabric, end, site, number, vni)
             })
             .collect::<Result<_>>()?;
@@ -165,7 +176,7 @@ impl Lab {
     /// An HTTP client.
     #[must_use]
     pub fn http(&self) -> HttpClient {
-        HttpClient::new(self.clients.clone(), PATIENCE)
+        HttpClient::new(self.clients.clone(), slow(PATIENCE))
     }
 
     /// Folder for its files.

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 pub use records::Records;
 
-use super::{HttpClient, Lab, Namespace, UdpFlow};
+use super::{HttpClient, Lab, Namespace, UdpFlow, slow};
 
 /// How long a datagram may be on its way, there and back, before it counts as lost. As long as a
 /// TCP connection may take: busy cores delay both alike.
@@ -187,7 +187,7 @@ impl Worker {
             if let Err(error) = end {
                 self.record(flow, start, Outcome::failed(&error));
             }
-            sleep(self.mix.pause).await;
+            sleep(slow(self.mix.pause)).await;
         }
     }
 
@@ -202,7 +202,7 @@ impl Worker {
                     return Ok(());
                 }
             }
-            sleep(self.mix.pause).await;
+            sleep(slow(self.mix.pause)).await;
         }
     }
 
@@ -214,7 +214,7 @@ impl Worker {
     }
 
     async fn udp(&self, flow: Flow) -> Result<()> {
-        let mut socket = UdpFlow::open(&self.namespace, self.mix.to, ECHO_PATIENCE)?;
+        let mut socket = UdpFlow::open(&self.namespace, self.mix.to, slow(ECHO_PATIENCE))?;
         loop {
             let start = Instant::now();
             let outcome = match socket.ask().await {
@@ -222,7 +222,7 @@ impl Worker {
                 Err(error) => Outcome::failed(&error),
             };
             self.record(flow, start, outcome);
-            sleep(self.mix.pause).await;
+            sleep(slow(self.mix.pause)).await;
         }
     }
 

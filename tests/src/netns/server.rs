@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
@@ -94,6 +95,42 @@ impl Server {
                     let answer = [name.as_bytes(), b" ", &buffer[..length]].concat();
                     drop(socket.send_to(&answer, client).await);
                 }
+            }
+        });
+        Ok(Self {
+            address,
+            task: task.abort_handle(),
+        })
+    }
+
+    /// Answers each connection with the server's name, a line feed, and what comes in.
+    pub fn tcp_echo(
+        runtime: &Handle,
+        namespace: &Namespace,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<Self> {
+        let socket = namespace
+            .within(|| listen(address))
+            .with_context(|| format!("{name} cannot listen on {address}"))?;
+        let _guard = runtime.enter();
+        let listener = TcpListener::from_std(socket.into())?;
+        let greeting: Arc<str> = format!("{name}\n").into();
+        let task = runtime.spawn(async move {
+            // The connections end with this task.
+            let mut connections = JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let greeting = greeting.clone();
+                connections.spawn(async move {
+                    let (mut read, mut write) = stream.split();
+                    // A client that goes away is its own affair.
+                    if write.write_all(greeting.as_bytes()).await.is_ok()
+                        && tokio::io::copy(&mut read, &mut write).await.is_ok()
+                    {
+                        drop(write.shutdown().await);
+                    }
+                });
+                while connections.try_join_next().is_some() {}
             }
         });
         Ok(Self {

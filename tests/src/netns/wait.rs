@@ -4,16 +4,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::slow;
+
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Looks until there is something to return; an error after the deadline names what was awaited
-/// and why the last look failed, if it said so.
+/// and why the last look failed, if it said so. The deadline is longer on a [slow] machine.
 pub fn wait_for<T>(
     what: &str,
     deadline: Duration,
     mut look: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let deadline = slow(deadline);
     let start = Instant::now();
     loop {
         let last = match look() {

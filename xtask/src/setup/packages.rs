@@ -107,6 +107,45 @@ pub(crate) fn run_time() -> Vec<Package> {
     ]
 }
 
+/// What a virtual machine needs of the host.
+pub(crate) fn machine() -> Vec<Package> {
+    vec![
+        package(
+            "busybox-static",
+            Gives::Itself,
+            "the shell of a guest before it sees the host's files",
+        ),
+        package(
+            "kmod",
+            Gives::Program("depmod"),
+            "finds and loads the modules of a guest's kernel",
+        ),
+        package(
+            "xz-utils",
+            Gives::Program("xz"),
+            "unpacks the modules of a kernel",
+        ),
+    ]
+}
+
+/// The emulator of a virtual machine.
+pub(crate) fn emulator() -> Vec<Package> {
+    vec![package(
+        "qemu-system-x86",
+        Gives::Program("qemu-system-x86_64"),
+        "boots a kernel in software",
+    )]
+}
+
+/// What shows the host's files to a guest, where it is a package of its own.
+pub(crate) fn file_sharing() -> Package {
+    package(
+        "virtiofsd",
+        Gives::Program("virtiofsd"),
+        "shows the host's files to the guest",
+    )
+}
+
 /// The system's packages, and what is known of the lists of what it offers.
 #[derive(Debug, Default)]
 pub(crate) struct Packages {
@@ -251,7 +290,8 @@ mod tests {
 
     #[test]
     fn each_package_is_listed_once_with_a_reason() {
-        let all: Vec<Package> = [compiler(), linker(22), run_time()].concat();
+        let all: Vec<Package> =
+            [compiler(), linker(22), run_time(), machine(), emulator()].concat();
         let names: BTreeSet<&str> = all.iter().map(|package| package.name.as_str()).collect();
         assert_eq!(names.len(), all.len());
         assert!(all.iter().all(|package| !package.why.is_empty()));

@@ -14,6 +14,30 @@ pub(crate) struct Tally {
     pub(crate) failed: Vec<String>,
     /// Tests that did not run: name and reason.
     pub(crate) skipped: Vec<(String, String)>,
+    /// Names of the tests that passed, as far as they could be read.
+    pub(crate) confirmed: BTreeSet<String>,
+}
+
+impl Tally {
+    /// The same, with each name said to be of `whose`.
+    pub(crate) fn of(self, whose: &str) -> Self {
+        let owned = |name: String| format!("{whose}: {name}");
+        let Self {
+            passed,
+            failed,
+            skipped,
+            confirmed,
+        } = self;
+        Self {
+            passed,
+            failed: failed.into_iter().map(owned).collect(),
+            skipped: skipped
+                .into_iter()
+                .map(|(name, reason)| (owned(name), reason))
+                .collect(),
+            confirmed: confirmed.into_iter().map(owned).collect(),
+        }
+    }
 }
 
 /// Reads line by line.
@@ -27,6 +51,7 @@ pub(crate) struct Reader {
 #[derive(Debug, Default)]
 struct Program {
     part: Part,
+    passed: BTreeSet<String>,
     failed: BTreeSet<String>,
     ignored: BTreeMap<String, String>,
     skipped: BTreeMap<String, String>,
@@ -88,6 +113,7 @@ impl Reader {
         if let Some(program) = self.program.take() {
             let Program {
                 part: _,
+                passed: _,
                 failed,
                 ignored,
                 skipped,
@@ -130,6 +156,8 @@ impl Program {
                 if let Some((name, end)) = result(line) {
                     if end == "FAILED" {
                         self.failed.insert(name.to_owned());
+                    } else if end == "ok" {
+                        self.passed.insert(name.to_owned());
                     } else if let Some(reason) = end.strip_prefix("ignored") {
                         let reason = reason.trim_start_matches(", ");
                         let reason = if reason.is_empty() {
@@ -160,18 +188,21 @@ impl Tally {
     fn add(&mut self, program: Program, counts: Counts) {
         let Program {
             part: _,
+            mut passed,
             failed,
             ignored,
             mut skipped,
         } = program;
         let Counts {
-            passed,
+            passed: passes,
             failed: failures,
             ignored: ignores,
         } = counts;
         // One that failed after all has failed.
         skipped.retain(|name, _| !failed.contains(name));
-        self.passed += passed.saturating_sub(skipped.len());
+        passed.retain(|name| !skipped.contains_key(name));
+        self.passed += passes.saturating_sub(skipped.len());
+        self.confirmed.extend(passed);
         self.skipped.extend(skipped);
 
         // The result's counts are right where a line could not be read.
@@ -295,6 +326,11 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
                     ("verifier".to_owned(), "needs root".to_owned()),
                     ("slow".to_owned(), "takes an hour".to_owned()),
                 ],
+                confirmed: [
+                    "maglev::balances".to_owned(),
+                    "oops - should panic".to_owned()
+                ]
+                .into(),
             }
         );
     }

@@ -81,7 +81,7 @@ pub(crate) fn run(
         match ring {
             Ring::Host | Ring::Kernel => {}
             // Labs measure time: they do not share the machine with each other.
-            Ring::Netns => {
+            Ring::Netns | Ring::Vm => {
                 command.arg("--test-threads=1");
             }
         }
@@ -125,6 +125,9 @@ pub(crate) fn leave_out(
     summary: &mut Summary,
 ) -> Result<()> {
     let started = Instant::now();
+    if ring == Ring::Vm {
+        summary.skip(ring, "all that runs under stock kernels", "needs root");
+    }
     for mut command in commands(workspace, ring, targets) {
         command
             .args(["--", "--list", "--format=terse"])
@@ -155,7 +158,7 @@ fn commands(workspace: &Workspace, ring: Ring, targets: &Targets) -> Vec<Command
             programs.args(["--lib", "--bins"]).args(options);
             vec![command(&["--workspace", "--exclude", "tests"]), programs]
         }
-        Ring::Kernel | Ring::Netns => {
+        Ring::Kernel | Ring::Netns | Ring::Vm => {
             if options.is_empty() {
                 return Vec::new();
             }

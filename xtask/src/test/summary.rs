@@ -1,7 +1,8 @@
 //! Counts per ring, and the report at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::Ring;
@@ -12,6 +13,8 @@ use crate::test::libtest::Tally;
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     rings: BTreeMap<Ring, Counted>,
+    /// The tests that passed somewhere, by their bare names.
+    confirmed: BTreeSet<String>,
 }
 
 /// How the whole ended.
@@ -37,7 +40,10 @@ impl Summary {
             passed,
             failed,
             skipped,
+            confirmed,
         } = tally;
+        self.confirmed
+            .extend(confirmed.iter().map(|name| bare(name)));
         let counted = self.rings.entry(ring).or_default();
         counted.passed += passed;
         counted.failed.extend(
@@ -65,14 +71,33 @@ impl Summary {
         self.rings.entry(ring).or_default().took = took;
     }
 
-    /// Good if nothing failed and, when `strict`, nothing was skipped.
+    /// Prints the report, and tells the exit code.
+    pub(crate) fn finish(&self, strict: bool) -> ExitCode {
+        // The tally is the very last line that this program prints.
+        print!("{}", self.report(strict));
+        match self.verdict(strict) {
+            Verdict::Good => ExitCode::SUCCESS,
+            Verdict::Bad => ExitCode::FAILURE,
+        }
+    }
+
+    /// Good if nothing failed and, when `strict`, nothing was skipped everywhere.
     pub(crate) fn verdict(&self, strict: bool) -> Verdict {
-        let (_, failed, skipped) = self.totals();
-        if failed > 0 || strict && skipped > 0 {
+        let (_, failed, _) = self.totals();
+        if failed > 0 || strict && self.unproved() > 0 {
             Verdict::Bad
         } else {
             Verdict::Good
         }
+    }
+
+    /// How many skips are of tests that have passed nowhere: what one kernel lacks another has.
+    fn unproved(&self) -> usize {
+        self.rings
+            .values()
+            .flat_map(|counted| &counted.skipped)
+            .filter(|(name, _)| !self.confirmed.contains(&bare(name)))
+            .count()
     }
 
     /// The report; its last line is `N passed, N failed, N skipped`.
@@ -98,10 +123,12 @@ impl Summary {
             }
         }
         let (passed, failed, skipped) = self.totals();
-        if strict && skipped > 0 {
+        let unproved = self.unproved();
+        if strict && unproved > 0 {
             writeln!(
                 to,
-                "{} CI is set and this is root: nothing may be skipped",
+                "{} CI is set and this is root: nothing may be skipped everywhere, and \
+                 {unproved} of the skipped have passed under no kernel",
                 red("failed")
             )?;
         }
@@ -140,6 +167,12 @@ impl Summary {
     }
 }
 
+/// The name of a test without its module and without the kernel it ran under.
+fn bare(name: &str) -> String {
+    let name = name.rsplit(": ").next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +185,7 @@ mod tests {
                 passed: 7,
                 failed: Vec::new(),
                 skipped: Vec::new(),
+                confirmed: BTreeSet::new(),
             },
         );
         summary.skip(Ring::Netns, "failover", "needs root");
@@ -181,6 +215,20 @@ mod tests {
                 .report(true)
                 .contains("netns: failover: needs root")
         );
+    }
+
+    #[test]
+    fn what_one_kernel_lacks_and_another_has_is_not_bad() {
+        let mut summary = summary();
+        let tally = Tally {
+            passed: 1,
+            confirmed: ["labs::failover".to_owned()].into(),
+            ..Tally::default()
+        };
+        summary.add(Ring::Vm, tally.of("6.12"));
+        assert_eq!(summary.verdict(true), Verdict::Good);
+        summary.skip(Ring::Vm, "6.1: other", "no such device");
+        assert_eq!(summary.verdict(true), Verdict::Bad);
     }
 
     #[test]
