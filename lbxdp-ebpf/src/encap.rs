@@ -30,7 +30,7 @@ use crate::abi::{
     PATH_UDP_CHECKSUM, Path,
 };
 use crate::checksum::Sum;
-use crate::frame::{Frame, Wire as _};
+use crate::frame::Frame;
 use crate::parse::{Outline, Version};
 use crate::wire::{GRE_FIELD, IPPROTO_TCP, IPPROTO_UDP, IPV4_MF, Ipv4, Ipv6, Pair, Udp};
 
@@ -66,7 +66,6 @@ pub fn push<F: Frame>(
         let at = start + header_len;
         sum = inner_sum(frame, at, inner).or_else(|| frame.sum(at, inner.length.into()));
     }
-    outer::inherit(frame, start, path, start + header_len, inner.version)?;
     match path.outer {
         4 => push_outer::<F, Ipv4>(frame, start, path, inner, hash, sum),
         6 => push_outer::<F, Ipv6>(frame, start, path, inner, hash, sum),
@@ -83,6 +82,9 @@ fn push_outer<F: Frame, O: Outer>(
     hash: u32,
     sum: Option<Sum>,
 ) -> Option<()> {
+    frame.put_header(start, O::of(&path.header)?)?;
+    let at = start + usize::from(path.header_len);
+    outer::inherit(frame, start, path, at, inner.version)?;
     match path.encapsulation()? {
         Encapsulation::None => None,
         Encapsulation::IpIp => finish::<F, O, shim::Bare>(frame, start, path, inner, hash, sum),
@@ -110,7 +112,7 @@ fn push_outer<F: Frame, O: Outer>(
     }
 }
 
-/// Patches the headers that have been copied to `start`; `sum` is that of the inner packet, if it
+/// Puts the headers behind the outer one, which is at `start`, and patches all of them; `sum` is that of the inner packet, if it
 /// may be needed and can be known.
 #[inline(always)]
 fn finish<F: Frame, O: Outer, S: Shim>(
@@ -128,7 +130,9 @@ fn finish<F: Frame, O: Outer, S: Shim>(
         (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
     // That the whole fits in 16 bits was seen to before room was made.
     let length = (size_of::<S>() as u16).wrapping_add(inner.length);
-    let headers = frame.put_header(start, Pair::<O, S>::of(&path.header)?)?;
+    let outer_len = size_of::<O>();
+    frame.put_header(start + outer_len, S::of(path.header.get(outer_len..)?)?)?;
+    let headers: &mut Pair<O, S> = frame.at_mut(start)?;
     headers
         .first
         .fill(length, S::protocol(inner.version), entropy);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::cli::{Ring, VmArguments};
-use crate::ebpf::{self, Warnings};
+use crate::ebpf::{self, Object, Warnings};
 use crate::host::{self, Profile};
 use crate::progress::{bold, seconds, yellow};
 use crate::setup;
@@ -56,7 +56,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &VmArguments) -> Result<Exit
         bail!("a guest shares the host's files as root, which needs root");
     }
     setup::tools()?;
-    ebpf::build(workspace, Warnings::Shown)?;
+    for object in [Object::Shipped, Object::Bench] {
+        ebpf::build(workspace, object, Warnings::Shown)?;
+    }
     let lbxdp = host::build(workspace, "lbxdp-user", "lbxdp", Profile::Dev)?;
     let mut summary = Summary::default();
     let wanted = Wanted {

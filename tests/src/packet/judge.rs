@@ -38,6 +38,9 @@ pub struct Dissection {
     lines: Vec<String>,
     /// Tunnels that have been entered.
     tunnels: usize,
+    /// Whether a GUE header has optional fields: with remote checksum offload, a checksum inside is
+    /// the receiver's to finish.
+    pub unfinished: bool,
     /// Bytes after the outermost IP packet.
     pub trailer: usize,
 }
@@ -149,6 +152,8 @@ fn ipv4(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
 
 fn ipv6(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     let slice = Ipv6Slice::from_slice(packet).map_err(|error| match error {
+        // What follows in another fragment than the first is no header, though it may look like one.
+        SliceError::Len(error) if is_later_fragment(packet) => Fault::Transport(error.to_string()),
         SliceError::Len(error) => structure(error),
         SliceError::Header(error) => structure(error),
         SliceError::Exts(error) => Fault::Transport(error.to_string()),
@@ -173,6 +178,13 @@ fn ipv6(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
         ends,
         found,
     )
+}
+
+/// Whether an IPv6 packet with a fragment header right behind its own is not the first of its
+/// datagram (RFC 8200, 4.5).
+fn is_later_fragment(packet: &[u8]) -> bool {
+    let offset = packet.get(42..44).map(|field| [field[0], field[1]]);
+    packet.get(6) == Some(&44) && offset.is_some_and(|field| u16::from_be_bytes(field) >> 3 != 0)
 }
 
 #[derive(Clone, Copy)]
@@ -387,6 +399,7 @@ fn gue(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     match first >> 6 {
         0 if first & 0x20 == 0 => {
             let rest = rest("GUE", packet, 4 + 4 * usize::from(first & 0x1f))?;
+            found.unfinished |= first & 0x1f != 0;
             match protocol {
                 number::IPV4 => tunnel("GUE", 4, rest, found),
                 number::IPV6 => tunnel("GUE", 6, rest, found),
