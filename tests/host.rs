@@ -19,7 +19,7 @@ use tests::cases::world::{
     BLUE, ETH0, ORIGIN_PORT, ORIGIN4, ORIGIN6, TCP, UDP, VIP_PORT, World, from_hop, from_router,
     inside, local, nat, plain, to_hop, vip_like,
 };
-use tests::engine::host;
+use tests::engine::{Outcome, host};
 use tests::fuzz::{oracle, regression};
 use tests::packet::Packet;
 use tests::packet::judge::{Fault, judge};
@@ -71,7 +71,7 @@ fn expected_packets_are_right_in_the_judges_eyes() {
         let Some(out) = &case.expect.out else {
             continue;
         };
-        let before = judge(&case.packet.bytes());
+        let before = judge(&case.with_ethernet(&case.packet.bytes()));
         let after = judge(&out.bytes());
         // Remote checksum offload: what comes in unfinished leaves right.
         let finished = case.theme == "gue" && matches!(before, Err(Fault::Checksum(_)));
@@ -247,15 +247,23 @@ fn table() -> &'static [Case] {
 
 /// What holds for every frame.
 fn keeps_its_promises(case: &Case, frame: &[u8]) -> Result<(), TestCaseError> {
-    let outcome = host::run_frame(frame, &case.world.tables, case.ingress);
-    oracle::check(frame, &outcome).map_err(TestCaseError::fail)
+    let outcome = host::run_frame_at(case.hook, frame, &case.world.tables, case.ingress);
+    let outcome = match outcome.reason.direction() {
+        // As it came, with what the dissector needs.
+        None => Outcome {
+            frame: case.with_ethernet(&outcome.frame),
+            ..outcome
+        },
+        Some(_) => outcome,
+    };
+    oracle::check(&case.with_ethernet(frame), &outcome).map_err(TestCaseError::fail)
 }
 
 /// Every kind with every combination of flags that means something to it.
 fn variants() -> Vec<(Encapsulation, u8)> {
     let flags = |kind| -> &[u8] {
         match kind {
-            Encapsulation::None => &[],
+            Encapsulation::None | Encapsulation::Device => &[],
             Encapsulation::IpIp => &[0, PATH_SOURCE_ENTROPY],
             Encapsulation::Gre => &[
                 0,
@@ -294,7 +302,7 @@ fn parameters(tunnel: &Tunnel, flags: u8) -> lbxdp_ebpf::encap::Tunnel {
         source_entropy: flags & PATH_SOURCE_ENTROPY != 0,
         udp_checksum: flags & PATH_UDP_CHECKSUM != 0,
         shape: match tunnel.kind {
-            Encapsulation::None | Encapsulation::IpIp => Shape::IpIp,
+            Encapsulation::None | Encapsulation::Device | Encapsulation::IpIp => Shape::IpIp,
             Encapsulation::Gre => Shape::Gre {
                 key: (flags & PATH_GRE_KEY != 0).then_some(tunnel.vni),
                 checksum: flags & PATH_GRE_CHECKSUM != 0,

@@ -27,7 +27,7 @@ fn the_program_is_where_loaders_look_for_it() {
         return;
     };
     let names: Vec<&String> = parsed.programs.keys().collect();
-    assert_eq!(names, ["lbxdp"]);
+    assert_eq!(names, ["lbxdp", "lbxdp_device", "lbxdp_handover"]);
     // Without frags, native XDP is refused on interfaces with a large MTU.
     assert!(
         matches!(

@@ -12,6 +12,7 @@ mod counter;
 mod entity;
 mod flow;
 mod fragment;
+mod handover;
 mod node;
 mod origin;
 mod path;
@@ -30,15 +31,16 @@ pub use flow::{
     FlowKey, Mapping, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Session, Sight, SnatRange,
 };
 pub use fragment::{Datagram, Fragment, FragmentKey};
+pub use handover::{Device, HandOver};
 pub use node::{
     Heartbeat, NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES,
     NODE_SNAT, NODE_VLANS, Node, PortSet,
 };
 pub use origin::{Mode, ORIGIN_DOWN, Origin, OriginIndex};
 pub use path::{
-    Encapsulation, HEADER_SPACE, PATH_DSCP_INHERIT, PATH_GRE_CHECKSUM, PATH_GRE_KEY,
-    PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_TTL_INHERIT, PATH_UDP_CHECKSUM,
-    Path, TunnelIndex,
+    Encapsulation, HANDED_OVER_MAC, HEADER_SPACE, PATH_DSCP_INHERIT, PATH_GRE_CHECKSUM,
+    PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_TTL_INHERIT,
+    PATH_UDP_CHECKSUM, Path, TunnelIndex,
 };
 pub(crate) use pod::abi_type;
 #[cfg(not(target_arch = "bpf"))]

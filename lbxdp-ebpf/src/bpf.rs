@@ -2,7 +2,9 @@
 
 mod ctx;
 mod maps;
+mod skb;
 mod steps;
+mod tc;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::bpf_redirect;
@@ -22,7 +24,7 @@ pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
     let bytes = packet.len() as u64;
     let ingress = ctx.ingress_ifindex() as u32;
     let verdict = match maps::scratch() {
-        Some(scratch) => pipeline::process_in(&mut packet, &Maps::new(&ctx), ingress, scratch),
+        Some(scratch) => pipeline::process_in(&mut packet, &Maps::new(ctx.ctx), ingress, scratch),
         // An array has its entries, as the verifier does not know.
         None => Reason::NotConfigured.into(),
     };
@@ -40,7 +42,8 @@ pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn act(verdict: &Verdict) -> u32 {
     match verdict.action {
-        Action::Pass => xdp_action::XDP_PASS,
+        // What is handed over goes up to the TC program, which takes it out again.
+        Action::Pass | Action::HandOver(_) => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         Action::Redirect(ifindex) => {

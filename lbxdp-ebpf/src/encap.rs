@@ -43,7 +43,7 @@ pub use shim::Shim;
 #[inline(always)]
 #[must_use]
 pub const fn is_tunnel(path: &Path) -> bool {
-    path.encapsulation != Encapsulation::None as u8
+    path.encapsulation != Encapsulation::None as u8 && !path.is_device()
 }
 
 /// Writes the path's headers at `start`, in front of the packet that is now behind them.
@@ -86,7 +86,7 @@ fn push_outer<F: Frame, O: Outer>(
     let at = start + usize::from(path.header_len);
     outer::inherit(frame, start, path, at, inner.version)?;
     match path.encapsulation()? {
-        Encapsulation::None => None,
+        Encapsulation::None | Encapsulation::Device => None,
         Encapsulation::IpIp => finish::<F, O, shim::Bare>(frame, start, path, inner, hash, sum),
         Encapsulation::Gre => match (path.has(PATH_GRE_CHECKSUM), path.has(PATH_GRE_KEY)) {
             (false, false) => finish::<F, O, shim::Gre<0, 0>>(frame, start, path, inner, hash, sum),

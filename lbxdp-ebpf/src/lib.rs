@@ -12,6 +12,8 @@
 //!   forward    dsr: encapsulate, or the origin's MAC | nat: rewrite, then plain or through the tunnel
 //!              (and of a SYN, the segment size becomes what the tunnel carries, both ways)
 //!   reply      an origin's answer -> listener's address back as source -> route -> client
+//!   device     a tunnel of the kernel's: rewritten, and handed over with the device as metadata to the
+//!              TC program beside; answers come by the TC program of the device (process_from_device)
 //!   too big    fragmentation needed, packet too big -> back to the client, at a limited rate
 //! -> XDP_TX / XDP_REDIRECT
 //! ```

@@ -11,12 +11,13 @@
 
 mod answer;
 mod depart;
+mod device;
 mod plan;
 mod scratch;
 
 use crate::abi::{
-    Address, FlowKey, Listener, Mapping, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT, Node,
-    OriginIndex, Path, Port, Reverse, Seen, Sight, TunnelIndex, VnetId,
+    Address, Device, FlowKey, Listener, Mapping, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT,
+    Node, OriginIndex, Path, Port, Reverse, Seen, Sight, TunnelIndex, VnetId,
 };
 use crate::checksum::Sum;
 use crate::decap;
@@ -29,11 +30,12 @@ use crate::nat::{self, End};
 use crate::parse::{self, Ip, Outline, Ports, Version};
 use crate::steer;
 use crate::tables::Tables;
-use crate::verdict::{Reason, Verdict};
+use crate::verdict::{Action, Reason, Verdict};
 use crate::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
 use answer::answer;
-pub use depart::{Order, Task, carry_out, depart, prepare};
+pub use depart::{Link, Order, Task, carry_out, depart, prepare, translate};
+pub use device::{process_from_device, process_from_device_in};
 pub use plan::Plan;
 pub use scratch::Scratch;
 
@@ -116,6 +118,12 @@ pub trait Steps: Frame + Sized {
         carry_out(self, order, path)
     }
 
+    /// Tells whoever sends the packet into its device which that is, unless it is none.
+    ///
+    /// # Errors
+    /// There is no room for metadata; the frame is then as it came.
+    fn hand_over(&mut self, device: Device) -> Result<(), NoRoom>;
+
     /// [`mss::clamp`].
     #[inline(always)]
     fn clamp_mss(&mut self, start: usize, segment_len: usize, limit: u16) {
@@ -140,8 +148,17 @@ pub fn process_in<F: Steps, T: Tables>(
         Ok(plan) => plan,
         Err(reason) => return reason.into(),
     };
+    // First, since it may fail, and changes nothing then.
+    let device = scratch.order.device;
+    if frame.hand_over(device).is_err() {
+        return Reason::NoMetadata.into();
+    }
     match frame.depart(&mut scratch.order, plan.path()) {
-        Ok(()) => plan.verdict,
+        Ok(()) if device == Device::NONE => plan.verdict,
+        Ok(()) => Verdict {
+            action: Action::HandOver(device),
+            ..plan.verdict
+        },
         Err(_) => Reason::NoHeadroom.into(),
     }
 }
@@ -211,6 +228,8 @@ struct Subject<'a> {
     vnet: VnetId,
     /// The tunnel that it came by.
     tunnel: Option<TunnelIndex>,
+    /// Whether that is a device of the kernel's, whose own program this is.
+    is_by_device: bool,
     /// What it is if it belongs to no connection that is balanced.
     otherwise: Reason,
 }
@@ -293,6 +312,7 @@ fn subject<'a, F: Steps, T: Tables>(
                 ports,
                 vnet: peer.vnet,
                 tunnel: Some(peer.tunnel),
+                is_by_device: false,
                 otherwise,
             });
         }
@@ -307,6 +327,7 @@ fn subject<'a, F: Steps, T: Tables>(
         ports,
         vnet: VnetId::LOCAL,
         tunnel: None,
+        is_by_device: false,
         otherwise,
     })
 }

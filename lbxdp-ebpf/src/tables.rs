@@ -134,7 +134,10 @@ pub enum Route {
     /// The destination is this node, or nothing that is forwarded to.
     NotForwarded,
     /// The next hop's MAC address is not known.
-    NoNeighbour,
+    NoNeighbour {
+        /// Interface to leave by.
+        ifindex: u32,
+    },
     /// Forwarding is off on the incoming interface.
     ForwardingOff,
     /// The packet is larger than the route allows, which is this many bytes.

@@ -1,6 +1,6 @@
 //! What becomes of a packet, and why.
 
-use crate::abi::{OriginIndex, TunnelIndex};
+use crate::abi::Device;
 
 /// What the kernel is to do with the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +13,8 @@ pub enum Action {
     Transmit,
     /// Out of the interface with this index.
     Redirect(u32),
+    /// Into this device of the kernel's, by the TC program of the interface.
+    HandOver(Device),
 }
 
 /// Which way a forwarded packet went; decides the counters that it adds to.
@@ -33,11 +35,58 @@ pub struct Verdict {
     /// Why.
     pub reason: Reason,
     /// Slot of the listener's counters.
-    pub listener: Option<u32>,
+    pub listener: Slot,
     /// The origin.
-    pub origin: Option<OriginIndex>,
+    pub origin: Slot,
     /// The tunnel.
-    pub tunnel: Option<TunnelIndex>,
+    pub tunnel: Slot,
+}
+
+/// The slot of counters, or none.
+///
+/// Not an `Option`: what that leaves undefined where there is none may become a pointer, and be
+/// calculated with before it is asked whether it is there, which the kernel's verifier minds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// No slot.
+    pub const NONE: Self = Self(u32::MAX);
+
+    /// The slot of this index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// The slot of an origin or tunnel, of which the largest index stands for none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_short(index: u16) -> Self {
+        if index == u16::MAX {
+            Self::NONE
+        } else {
+            Self(index as u32)
+        }
+    }
+
+    /// The index, or a number that is that of no slot.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn get(self) -> Option<u32> {
+        match self {
+            Self::NONE => None,
+            Self(index) => Some(index),
+        }
+    }
 }
 
 impl Verdict {
@@ -47,9 +96,9 @@ impl Verdict {
         Self {
             action: reason.default_action(),
             reason,
-            listener: None,
-            origin: None,
-            tunnel: None,
+            listener: Slot::NONE,
+            origin: Slot::NONE,
+            tunnel: Slot::NONE,
         }
     }
 }
@@ -143,6 +192,7 @@ reasons! {
     TooBigFragmentable Drop "too_big_fragmentable" "The packet is larger than its path allows, and is not fragmented here, though it may be.";
     NoNextHop        Drop "no_next_hop"        "The next hop towards the origin or tunnel is not resolved.";
     NoHeadroom       Drop "no_headroom"        "The frame has no room for another header.";
+    NoMetadata       Drop "no_metadata"        "The interface's driver has no room for metadata, with which packets are handed over to the tunnel's device.";
     NoReplyRoute     Drop "no_reply_route"     "No route leads back to the client.";
     NoSession        Drop "no_session"         "The packet belongs to no flow whose source address is translated, and begins none.";
     SnatExhausted    Drop "snat_exhausted"     "All source ports towards the origin seem taken: none was found for another flow.";

@@ -24,6 +24,7 @@ mod rows;
 mod sessions;
 mod spec;
 mod sync;
+mod tc;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -54,6 +55,7 @@ pub use plan::{Write, plan};
 pub use sessions::{SessionMaps, Swept};
 pub use spec::{MAPS, MapSpec, links_folder, versioned};
 pub use sync::{MapWriter, SyncReport, boot_time_ns, monotonic_ns};
+pub use tc::Role;
 
 use crate::config::model::XdpMode;
 
@@ -63,6 +65,7 @@ use crate::config::model::XdpMode;
 pub struct Dataplane {
     ebpf: Ebpf,
     writer: MapWriter,
+    filters: tc::Filters,
     pin_path: PathBuf,
 }
 
@@ -78,6 +81,7 @@ impl Dataplane {
         Ok(Self {
             ebpf,
             writer,
+            filters: tc::Filters::default(),
             pin_path: options.pin_path.clone(),
         })
     }
@@ -137,6 +141,18 @@ impl Dataplane {
     pub fn attach(&mut self, interfaces: &[String], mode: XdpMode) -> Result<AttachReport> {
         let program = load::program(&mut self.ebpf)?;
         attach::attach(program, &self.pin_path, interfaces, mode)
+    }
+
+    /// Makes these interfaces have the TC programs, and no others; says which do not, and why. One
+    /// that is not there is left out.
+    ///
+    /// # Errors
+    /// When nothing at all can be done.
+    pub fn attach_filters(
+        &mut self,
+        wanted: &BTreeMap<String, Role>,
+    ) -> Result<Vec<(String, anyhow::Error)>> {
+        self.filters.attach(&mut self.ebpf, &self.pin_path, wanted)
     }
 
     /// What has been counted for all reasons and for everything that has a slot.

@@ -14,11 +14,11 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::{
     self, Address, EntityKind, NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES,
-    NODE_LOCAL_SNAT, NODE_SNAT, Peer, PeerKey, Port, RouteKey, SnatRange, VnetId,
+    NODE_LOCAL_SNAT, NODE_SNAT, Peer, Port, RouteKey, SnatRange, VnetId,
 };
 use lbxdp_ebpf::hash::expand_key;
 
-use crate::config::model::{Config, Forwarding, LoadBalancer, Origin, Pool, TunnelKind};
+use crate::config::model::{Config, Forwarding, LoadBalancer, Origin, Pool};
 use crate::dataplane::Desired;
 use crate::fnv;
 use crate::slots::{OutOfSlots, Slots};
@@ -141,6 +141,8 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
                 0 => 0,
                 rate => (1_000_000_000 / u64::from(rate)).max(1),
             },
+            uplink: paths::uplink(config, hops),
+            reserved: 0,
         },
         ..Desired::default()
     };
@@ -228,32 +230,20 @@ fn add_tunnels(config: &Config, slots: &Slots, hops: &Hops, desired: &mut Desire
                     .find(|address| address.is_ipv4() == is_v4)
                     .map_or(Address::UNSPECIFIED, Address::from)
             };
-            let (vni, port) = match tunnel.kind {
-                TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port } => (vni, port),
-                TunnelKind::Gre { key } => (key.unwrap_or(0), 0),
-                TunnelKind::IpIp => (0, 0),
-                TunnelKind::Gue { port } => (0, port),
-            };
-            if port != 0 {
-                desired.tunnel_ports.insert(port);
+            let key = paths::peer_key(tunnel, hops);
+            if let Some(key) = key.filter(|key| key.port.get() != 0) {
+                desired.tunnel_ports.insert(key.port.get());
             }
-            desired.peers.insert(
-                PeerKey {
-                    remote: Address::from(tunnel.remote),
-                    local: Address::from(tunnel.local),
-                    vni,
-                    port: Port::new(port),
-                    encapsulation: paths::encapsulation(tunnel.kind) as u8,
-                    reserved: 0,
-                },
-                Peer {
+            desired.peers.extend(key.map(|key| {
+                let peer = Peer {
                     vnet: vnet.id,
                     tunnel: slot,
                     reserved: [0; 2],
                     inner_v4: inner(true),
                     inner_v6: inner(false),
-                },
-            );
+                };
+                (key, peer)
+            }));
             for route in &tunnel.routes {
                 let bits =
                     u32::from(route.prefix_len()) + if route.addr().is_ipv4() { 96 } else { 0 };

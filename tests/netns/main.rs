@@ -2,6 +2,7 @@
 
 mod configuration;
 mod crash;
+mod device;
 mod drain;
 mod dsr;
 mod failover;

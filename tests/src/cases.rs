@@ -4,6 +4,7 @@
 //! the design; engines run the table ([`engine`](crate::engine)).
 
 mod answer_too_big;
+mod devices;
 mod dsr;
 mod echo;
 mod ecn;
@@ -27,7 +28,7 @@ pub mod world;
 
 use std::fmt;
 
-use lbxdp_ebpf::abi::{OriginIndex, TunnelIndex};
+use lbxdp_ebpf::abi::{Device, OriginIndex, TunnelIndex};
 use lbxdp_ebpf::verdict::{Action, Kind, Reason};
 
 use crate::packet::Packet;
@@ -44,6 +45,8 @@ pub struct Case {
     pub world: World,
     /// Packets that came in before, by the same interface.
     pub earlier: Vec<Packet>,
+    /// The program that sees it.
+    pub hook: Hook,
     /// The interface that the packet comes in by.
     pub ingress: u32,
     /// Room in front of the frame, where it is not what XDP guarantees.
@@ -52,6 +55,15 @@ pub struct Case {
     pub packet: Packet,
     /// The verdict, and the packet out.
     pub expect: Expect,
+}
+
+/// Where a packet is seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// By the XDP program of an interface.
+    Xdp,
+    /// By the TC program of a device of the kernel's that is a tunnel.
+    Device,
 }
 
 /// How a case is to end.
@@ -95,6 +107,7 @@ pub fn all() -> Vec<Case> {
         replies::cases(),
         snat::cases(),
         stranger::cases(),
+        devices::cases(),
         too_big::cases(),
     ]
     .into_iter()
@@ -108,6 +121,7 @@ struct Given {
     sentence: String,
     world: World,
     earlier: Vec<Packet>,
+    hook: Hook,
     ingress: u32,
     headroom: Option<usize>,
     packet: Packet,
@@ -119,6 +133,7 @@ fn given(sentence: impl Into<String>, world: World, packet: Packet) -> Given {
         sentence: sentence.into(),
         world,
         earlier: Vec::new(),
+        hook: Hook::Xdp,
         ingress: world::ETH0,
         headroom: None,
         packet,
@@ -135,6 +150,12 @@ impl Given {
     fn after(mut self, packet: Packet) -> Self {
         self.earlier.push(packet);
         self
+    }
+
+    /// It comes in by a tunnel's device, [`world::DEVICE`].
+    fn by_device(mut self) -> Self {
+        self.hook = Hook::Device;
+        self.ingress(world::DEVICE)
     }
 
     fn headroom(mut self, headroom: usize) -> Self {
@@ -192,6 +213,7 @@ impl Given {
             sentence: self.sentence,
             world: self.world,
             earlier: self.earlier,
+            hook: self.hook,
             ingress: self.ingress,
             headroom: self.headroom,
             packet: self.packet,
@@ -203,6 +225,24 @@ impl Given {
 impl Case {
     fn redirected_to(mut self, ifindex: u32) -> Self {
         self.expect.action = Action::Redirect(ifindex);
+        self
+    }
+
+    /// A frame of the case as a dissector of Ethernet must be given it.
+    #[must_use]
+    pub fn with_ethernet(&self, frame: &[u8]) -> Vec<u8> {
+        if !self.packet.is_bare() {
+            return frame.to_vec();
+        }
+        let ethertype: [u8; 2] = match frame.first().map(|first| first >> 4) {
+            Some(6) => [0x86, 0xdd],
+            _ => [0x08, 0x00],
+        };
+        [&[2; 12], ethertype.as_slice(), frame].concat()
+    }
+
+    fn handed_over_to(mut self, ifindex: u32, ethernet: bool) -> Self {
+        self.expect.action = Action::HandOver(Device::new(ifindex, ethernet));
         self
     }
 

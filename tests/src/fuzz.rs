@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use lbxdp_ebpf::tables::Route;
 
 use crate::cases::world::{ETH2, ETHERNET_MTU, VIA_ETH0};
-use crate::cases::{self, Case};
+use crate::cases::{self, Case, Hook};
 
 pub use random::SplitMix;
 
@@ -35,7 +35,10 @@ pub fn table() -> &'static [Case] {
     TABLE.get_or_init(|| {
         let mut cases = cases::all();
         cases.retain(|case| {
-            case.headroom.is_none() && case.ingress != ETH2 && case.packet.bytes().len() <= MAXIMUM
+            case.headroom.is_none()
+                && case.hook == Hook::Xdp
+                && case.ingress != ETH2
+                && case.packet.bytes().len() <= MAXIMUM
         });
         let routes = cases
             .iter_mut()

@@ -99,6 +99,23 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Begins with nothing: a packet of a device without Ethernet.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self {
+            layers: Vec::new(),
+            trailer: Vec::new(),
+            patches: Vec::new(),
+            length: None,
+        }
+    }
+
+    /// Whether it begins without an Ethernet header.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        !matches!(self.layers.first(), Some(Layer::Eth(_)))
+    }
+
     /// Begins with an Ethernet header.
     #[must_use]
     pub fn eth(source: [u8; 6], destination: [u8; 6]) -> Self {

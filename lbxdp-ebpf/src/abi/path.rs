@@ -16,12 +16,19 @@ pub const PATH_UDP_CHECKSUM: u8 = 1 << 2;
 pub const PATH_GRE_KEY: u8 = 1 << 3;
 /// The GRE header has a checksum (RFC 2784).
 pub const PATH_GRE_CHECKSUM: u8 = 1 << 4;
-/// GENEVE carries Ethernet (protocol type 0x6558) rather than bare IP.
+/// GENEVE carries Ethernet (protocol type 0x6558) rather than bare IP; or, of [`Encapsulation::Device`],
+/// the device has Ethernet headers.
 pub const PATH_INNER_ETHERNET: u8 = 1 << 5;
 /// The DSCP of the outer header is that of the packet inside.
 pub const PATH_DSCP_INHERIT: u8 = 1 << 6;
 /// TTL or hop limit of the outer header is that of the packet inside.
 pub const PATH_TTL_INHERIT: u8 = 1 << 7;
+
+/// Both MAC addresses of a frame on its way from XDP to the program that sends it into a device.
+///
+/// They are nobody's: should that program be missing, the kernel's stack takes the frame for
+/// somebody else's, and discards it, rather than route an address of a VNet in the node's network.
+pub const HANDED_OVER_MAC: [u8; 6] = *b"\x02lbxdp";
 
 /// The way from this node to an origin or to the far end of a tunnel (also map `TUNNELS`).
 ///
@@ -94,6 +101,20 @@ impl Path {
         Encapsulation::from_u8(self.encapsulation)
     }
 
+    /// Whether this leads into a tunnel: a slot of map `TUNNELS` that nobody uses holds zeros.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
+        self.outer != 0 || self.is_device()
+    }
+
+    /// Whether the kernel's device, and not the program, puts the headers in front.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_device(&self) -> bool {
+        self.encapsulation == Encapsulation::Device as u8
+    }
+
     /// Whether the flag (one of `PATH_…`), or one of several, is set.
     #[inline(always)]
     #[must_use]
@@ -118,6 +139,9 @@ pub enum Encapsulation {
     Vxlan = 4,
     /// GENEVE over UDP (RFC 8926).
     Geneve = 5,
+    /// A device of the kernel's, with whatever it does: packets are handed over to it, with
+    /// [`HANDED_OVER_MAC`] as both MAC addresses.
+    Device = 6,
 }
 
 impl Encapsulation {
@@ -132,6 +156,7 @@ impl Encapsulation {
             3 => Some(Self::Gue),
             4 => Some(Self::Vxlan),
             5 => Some(Self::Geneve),
+            6 => Some(Self::Device),
             _ => None,
         }
     }

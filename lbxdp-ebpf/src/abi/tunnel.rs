@@ -1,6 +1,6 @@
 use core::fmt;
 
-use super::{Address, Port, TunnelIndex, abi_type};
+use super::{Address, Encapsulation, Port, TunnelIndex, abi_type};
 
 /// A virtual network. Addresses mean something only within one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -32,7 +32,8 @@ pub struct PeerKey {
     pub remote: Address,
     /// Outer destination: this node.
     pub local: Address,
-    /// VNI of VXLAN and GENEVE, key of GRE; zero where there is none.
+    /// VNI of VXLAN and GENEVE, key of GRE, index of a device of the kernel's; zero where there is
+    /// none.
     pub vni: u32,
     /// Outer UDP destination port; zero without UDP.
     pub port: Port,
@@ -40,6 +41,23 @@ pub struct PeerKey {
     pub encapsulation: u8,
     /// Zero.
     pub reserved: u8,
+}
+
+impl PeerKey {
+    /// The key of whatever comes in by a device of the kernel's, which has taken off the outer
+    /// headers and knows the sender.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_device(ifindex: u32) -> Self {
+        Self {
+            remote: Address::UNSPECIFIED,
+            local: Address::UNSPECIFIED,
+            vni: ifindex,
+            port: Port::new(0),
+            encapsulation: Encapsulation::Device as u8,
+            reserved: 0,
+        }
+    }
 }
 
 /// The tunnel that such a packet comes from (map `PEERS`).

@@ -1,14 +1,16 @@
 use super::steps::{NO_SUM, lbxdp_sum};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{
-    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
+    bpf_xdp_adjust_head, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+    bpf_xdp_store_bytes,
 };
 use core::arch::asm;
+use lbxdp_ebpf::abi::HandOver;
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom, Wire};
 
 /// No header that is looked at begins behind this; the verifier must see the bound.
-const MAX_OFFSET: usize = 0xfff;
+pub(super) const MAX_OFFSET: usize = 0xfff;
 
 /// The frame of an XDP context. Headers are looked for in its linear part; the length counts all
 /// fragments (`xdp.frags`).
@@ -29,6 +31,27 @@ impl Packet {
     pub(super) fn measured(ctx: *mut xdp_md) -> Self {
         let len = Some(Self::new(ctx).len());
         Self { ctx, len }
+    }
+
+    /// Puts metadata in front of the frame, for the TC program of the same interface.
+    ///
+    /// # Errors
+    /// The driver leaves no room for any.
+    #[inline(always)]
+    pub(super) fn tell(&mut self, what: HandOver) -> Result<(), NoRoom> {
+        // SAFETY: the helper checks the bounds, and all references into the packet have ended.
+        if unsafe { bpf_xdp_adjust_meta(self.ctx, -(size_of::<HandOver>() as i32)) } != 0 {
+            return Err(NoRoom);
+        }
+        // SAFETY: as in `address`.
+        let (meta, data) = unsafe { ((*self.ctx).data_meta as usize, (*self.ctx).data as usize) };
+        if meta + size_of::<HandOver>() > data {
+            return Err(NoRoom);
+        }
+        // SAFETY: all of it is within the metadata (checked just now); the kernel aligns metadata to
+        // 4 bytes, as the type asks.
+        unsafe { *(meta as *mut HandOver) = what };
+        Ok(())
     }
 
     /// The address of `size` bytes at `offset`, if they are there.
@@ -54,7 +77,7 @@ impl Packet {
 /// It would otherwise compare one number and add another that it knows to be as small; the
 /// verifier knows the bounds only of the one that has been compared.
 #[inline(always)]
-fn opaque(mut number: usize) -> usize {
+pub(super) fn opaque(mut number: usize) -> usize {
     // SAFETY: the instruction copies a register to itself. (Without any, the line information would
     // name one place twice, which the kernel refuses.)
     unsafe {

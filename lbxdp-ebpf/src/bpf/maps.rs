@@ -1,30 +1,27 @@
 use super::steps::{
     Hop, NO_RANGE, lbxdp_allocate, lbxdp_is_for_vip, lbxdp_range, lbxdp_recall, lbxdp_remember,
-    lbxdp_route,
 };
 use aya_ebpf::bindings::{
     BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
     BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST,
-    xdp_md,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
-use aya_ebpf::programs::XdpContext;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Datagram, Entity, EntityKey, FlowKey, Fragment, FragmentKey, Heartbeat,
-    Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, PortSet, RangeKey,
-    Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Traffic, TunnelIndex, Vlan,
-    VnetId, capacity,
+    Address, Allowance, Count, Datagram, Entity, EntityKey, FlowKey, Fragment, FragmentKey,
+    Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, PortSet,
+    RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Traffic, TunnelIndex,
+    Vlan, VnetId, capacity,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::Ip;
 use lbxdp_ebpf::pipeline::Scratch;
 use lbxdp_ebpf::snat::Request;
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
-use lbxdp_ebpf::verdict::{Direction, Reason, Verdict};
+use lbxdp_ebpf::verdict::{Direction, Reason, Slot, Verdict};
 
 const SERVICES: usize = capacity::SERVICES as usize;
 const FLOWS: usize = capacity::SESSIONS as usize;
@@ -86,23 +83,25 @@ static ORIGIN_COUNTERS: PerCpuArray<Traffic, ORIGIN_SLOTS> = PerCpuArray::new();
 static TUNNEL_COUNTERS: PerCpuArray<Traffic, TUNNEL_SLOTS> = PerCpuArray::new();
 
 /// The maps of the program, and the kernel's routes.
-pub(super) struct Maps {
-    ctx: *mut xdp_md,
+pub(super) struct Maps<C: Context> {
+    ctx: *mut C,
 }
 
-impl Maps {
-    #[inline(always)]
-    pub(super) fn new(ctx: &XdpContext) -> Self {
-        Self::of(ctx.ctx)
-    }
+/// The context of a program, which the helper that asks for routes must be given.
+pub(super) trait Context: 'static {
+    /// `bpf_fib_lookup` for the packet as it will be with this source and with `ports`, the source's
+    /// first, as they stand on the wire: its code, and where to go if that is success.
+    fn route(ctx: *mut Self, packet: &Ip, source: &Address, ports: u32, hop: &mut Hop) -> u32;
+}
 
+impl<C: Context> Maps<C> {
     #[inline(always)]
-    pub(super) const fn of(ctx: *mut xdp_md) -> Self {
+    pub(super) const fn new(ctx: *mut C) -> Self {
         Self { ctx }
     }
 }
 
-impl Tables for Maps {
+impl<C: Context> Tables for Maps<C> {
     type Ref<'a, T: Copy + 'a> = &'a T;
 
     /// A slot that the agent has not written holds zeros; its key never does.
@@ -180,7 +179,7 @@ impl Tables for Maps {
     /// A slot that is not in use holds zeros.
     #[inline(always)]
     fn tunnel(&self, index: TunnelIndex) -> Option<&Path> {
-        TUNNELS.get(index.into()).filter(|path| path.outer != 0)
+        TUNNELS.get(index.into()).filter(|path| path.is_in_use())
     }
 
     #[inline(always)]
@@ -273,13 +272,16 @@ impl Tables for Maps {
         let [a, b] = query.source_port.to_bytes();
         let [c, d] = query.destination_port.to_bytes();
         let ports = u32::from_ne_bytes([a, b, c, d]);
-        match lbxdp_route(self.ctx, query.packet, query.source, ports, &mut hop) {
+        hop.ifindex = query.ingress;
+        match C::route(self.ctx, query.packet, query.source, ports, &mut hop) {
             BPF_FIB_LKUP_RET_SUCCESS => Route::NextHop {
                 ifindex: hop.ifindex,
                 source_mac: hop.source_mac,
                 destination_mac: hop.destination_mac,
             },
-            BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
+            BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour {
+                ifindex: hop.ifindex,
+            },
             BPF_FIB_LKUP_RET_FWD_DISABLED => Route::ForwardingOff,
             BPF_FIB_LKUP_RET_NOT_FWDED => Route::NotForwarded,
             BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig(hop.mtu as u16),
@@ -349,31 +351,37 @@ fn now_ns() -> u64 {
 /// Adds a packet of `bytes` bytes to all counters that its verdict names.
 #[inline(always)]
 pub(super) fn count(verdict: &Verdict, bytes: u64) {
-    if let Some(count) = REASONS.get_ptr_mut(verdict.reason.index()) {
+    let [listener, origin, tunnel] =
+        [verdict.listener, verdict.origin, verdict.tunnel].map(Slot::number);
+    lbxdp_count(verdict.reason.index(), bytes, listener, origin, tunnel);
+}
+
+/// [`count`], verified once for all ways that lead to it; returns 0, since a global function must
+/// return something.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_count(reason: u32, bytes: u64, listener: u32, origin: u32, tunnel: u32) -> u32 {
+    if let Some(count) = REASONS.get_ptr_mut(reason) {
         // SAFETY: the slot is of this CPU, on which no other program of this map runs now.
         add(unsafe { &mut *count }, bytes);
     }
-    let Some(direction) = verdict.reason.direction() else {
-        return;
+    let Some(direction) = Reason::from_index(reason).and_then(Reason::direction) else {
+        return 0;
     };
-    if let Some(index) = verdict.listener
-        && let Some(traffic) = LISTENER_COUNTERS.get_ptr_mut(index)
-    {
+    // The number that stands for none is that of no slot.
+    if let Some(traffic) = LISTENER_COUNTERS.get_ptr_mut(listener) {
         // SAFETY: as above.
         add(side(unsafe { &mut *traffic }, direction), bytes);
     }
-    if let Some(index) = verdict.origin
-        && let Some(traffic) = ORIGIN_COUNTERS.get_ptr_mut(index.into())
-    {
+    if let Some(traffic) = ORIGIN_COUNTERS.get_ptr_mut(origin) {
         // SAFETY: as above.
         add(side(unsafe { &mut *traffic }, direction), bytes);
     }
-    if let Some(index) = verdict.tunnel
-        && let Some(traffic) = TUNNEL_COUNTERS.get_ptr_mut(index.into())
-    {
+    if let Some(traffic) = TUNNEL_COUNTERS.get_ptr_mut(tunnel) {
         // SAFETY: as above.
         add(side(unsafe { &mut *traffic }, direction), bytes);
     }
+    0
 }
 
 #[inline(always)]

@@ -4,11 +4,12 @@
 //! bytes of which are initialised; they return a number.
 
 use super::ctx::Packet;
-use super::maps::{self, Maps};
+use super::maps::{self, Context, Maps};
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup, xdp_md};
 use aya_ebpf::helpers::bpf_csum_diff;
+use core::ffi::c_void;
 use core::hint::black_box;
-use lbxdp_ebpf::abi::{Address, Fragment, Path, Port, Service, Side, VnetId};
+use lbxdp_ebpf::abi::{Address, Device, Fragment, HandOver, Path, Port, Service, Side, VnetId};
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
 use lbxdp_ebpf::icmp;
@@ -117,6 +118,14 @@ impl Steps for Packet {
     }
 
     #[inline(always)]
+    fn hand_over(&mut self, device: Device) -> Result<(), NoRoom> {
+        match lbxdp_hand_over(self.ctx, device.number()) {
+            0 => Ok(()),
+            _ => Err(NoRoom),
+        }
+    }
+
+    #[inline(always)]
     fn clamp_mss(&mut self, start: usize, segment_len: usize, limit: u16) {
         lbxdp_clamp_mss(self.ctx, start as u32, segment_len as u32, limit.into());
     }
@@ -217,6 +226,20 @@ extern "C" fn lbxdp_prepare(ctx: *mut xdp_md, order: *mut Order) -> u32 {
     }
 }
 
+/// [`Steps::hand_over`]: 0, or 1 if there is no room.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_hand_over(ctx: *mut xdp_md, device: u32) -> u32 {
+    let device = Device::from_number(device);
+    if device == Device::NONE {
+        return 0;
+    }
+    match Packet::new(ctx).tell(HandOver::to(device)) {
+        Ok(()) => 0,
+        Err(NoRoom) => 1,
+    }
+}
+
 /// [`pipeline::carry_out`]: 0, or 1 if there is no room.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -243,7 +266,7 @@ pub(super) extern "C" fn lbxdp_allocate(request: *mut Request) -> u32 {
         return 1 + Reason::SnatTableFull.index();
     };
     // The maps alone are asked, which need no context; one that is not used would not be passed.
-    match snat::allocate(&Maps::of(core::ptr::null_mut()), request) {
+    match snat::allocate(&Maps::<xdp_md>::new(core::ptr::null_mut()), request) {
         Ok(()) => 0,
         Err(reason) => 1 + reason.index(),
     }
@@ -281,6 +304,7 @@ extern "C" fn lbxdp_translate(
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub(super) struct Hop {
+    /// The interface to leave by; before, the one for which routes are asked.
     pub(super) ifindex: u32,
     pub(super) source_mac: [u8; 6],
     pub(super) destination_mac: [u8; 6],
@@ -288,24 +312,44 @@ pub(super) struct Hop {
     pub(super) mtu: u32,
 }
 
-/// `bpf_fib_lookup` for the packet as it will be with this source and with `ports`, the source's
-/// first, as they stand on the wire: its code, and where to go if that is success.
+impl Context for xdp_md {
+    #[inline(always)]
+    fn route(ctx: *mut Self, packet: &Ip, source: &Address, ports: u32, hop: &mut Hop) -> u32 {
+        lbxdp_route(ctx, packet, source, ports, hop)
+    }
+}
+
+/// [`look_up`] for the interface that the packet came in by.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn lbxdp_route(
+extern "C" fn lbxdp_route(
     ctx: *mut xdp_md,
     packet: *const Ip,
     source: *const Address,
     ports: u32,
     hop: *mut Hop,
 ) -> u32 {
-    const AF_INET: u8 = 2;
-    const AF_INET6: u8 = 10;
     // SAFETY: the one caller gives it a valid packet and address, and a hop of its own.
     let (packet, source, hop) = unsafe { (packet.as_ref(), source.as_ref(), hop.as_mut()) };
     let (Some(packet), Some(source), Some(hop)) = (packet, source, hop) else {
         return BPF_FIB_LKUP_RET_UNREACHABLE;
     };
+    let length = packet.outline.length;
+    look_up(ctx.cast(), packet, length, source, ports, hop)
+}
+
+/// `bpf_fib_lookup` for a packet that leaves with `length` bytes; see [`Context::route`].
+#[inline(always)]
+pub(super) fn look_up(
+    ctx: *mut c_void,
+    packet: &Ip,
+    length: u16,
+    source: &Address,
+    ports: u32,
+    hop: &mut Hop,
+) -> u32 {
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
     let outline = &packet.outline;
     // SAFETY: integers and arrays of them, for which zero is a value; the helper must be given
     // no byte that is not initialised.
@@ -319,9 +363,8 @@ pub(super) extern "C" fn lbxdp_route(
     };
     params.sport = u16::from_ne_bytes([a, b]);
     params.dport = u16::from_ne_bytes([c, d]);
-    params.__bindgen_anon_1.tot_len = outline.length;
-    // SAFETY: the context is the one that the kernel called the program with.
-    params.ifindex = unsafe { (*ctx).ingress_ifindex };
+    params.__bindgen_anon_1.tot_len = length;
+    params.ifindex = hop.ifindex;
     match outline.version {
         Version::V4 => {
             let [.., from] = *source.words();
@@ -342,7 +385,7 @@ pub(super) extern "C" fn lbxdp_route(
     // SAFETY: context and parameters are valid, and the size is that of the parameters.
     let code = unsafe {
         aya_ebpf::helpers::bpf_fib_lookup(
-            ctx.cast(),
+            ctx,
             &raw mut params,
             size_of::<bpf_fib_lookup>() as i32,
             0,

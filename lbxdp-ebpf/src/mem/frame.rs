@@ -1,5 +1,6 @@
 use std::vec::Vec;
 
+use crate::abi::{Device, HandOver};
 use crate::checksum::Sum;
 use crate::frame::{Frame, NoRoom, Wire};
 use crate::pipeline::Steps;
@@ -37,7 +38,14 @@ impl MemFrame {
     }
 }
 
-impl Steps for MemFrame {}
+impl Steps for MemFrame {
+    fn hand_over(&mut self, device: Device) -> Result<(), NoRoom> {
+        if device != Device::NONE && self.start < Self::RESERVED + size_of::<HandOver>() {
+            return Err(NoRoom);
+        }
+        Ok(())
+    }
+}
 
 impl Frame for MemFrame {
     fn len(&self) -> usize {

@@ -69,6 +69,7 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
             return Err(refusal);
         }
         to.link = plan::link_of(&path);
+        to.device = plan::device_of(&path);
         action = plan::action(path.ifindex, ingress);
         Way::Tunnel(path)
     } else {

@@ -1,5 +1,5 @@
 use super::Steps;
-use crate::abi::{Address, Path, Port};
+use crate::abi::{Address, Device, Path, Port};
 use crate::ecn;
 use crate::encap;
 use crate::frame::{Frame, NoRoom};
@@ -36,6 +36,8 @@ pub struct Order {
     pub takes_hop: bool,
     /// What is done before anything else.
     pub task: Task,
+    /// The device of the kernel's that it is handed over to, or [`Device::NONE`].
+    pub device: Device,
     /// The next link.
     pub link: Link,
     /// Of [`Task::Forward`], the largest TCP segment size that the packet may announce, or 0 if it
@@ -65,7 +67,7 @@ pub enum Task {
 
 const _: () = assert!(
     size_of::<Order>()
-        == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + size_of::<Link>() + 2 + 1 + 1 + 2,
+        == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + 4 + size_of::<Link>() + 2 + 1 + 1 + 2,
     "the order has padding"
 );
 
@@ -83,6 +85,7 @@ impl Order {
         other_port: Port::new(0),
         takes_hop: false,
         task: Task::Forward,
+        device: Device::NONE,
         link: Link {
             destination_mac: [0; 6],
             source_mac: [0; 6],
@@ -146,8 +149,12 @@ pub fn prepare<F: Steps>(frame: &mut F, order: &mut Order) -> Result<(), NoRoom>
     }
 }
 
+/// Translates an ICMP error, at one end or both.
+///
+/// # Errors
+/// A header is not in reach.
 #[inline(always)]
-fn translate<F: Steps>(frame: &mut F, order: &Order, end: End) -> Result<(), NoRoom> {
+pub fn translate<F: Steps>(frame: &mut F, order: &Order, end: End) -> Result<(), NoRoom> {
     let (start, outline) = (order.start as usize, &order.outline);
     if order.both_ends {
         let (address, port) = (&order.other_address, order.other_port);

@@ -1,9 +1,10 @@
 use super::Subject;
 use super::depart::{Link, Order, Task};
 use crate::abi::{
-    Address, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping,
-    Mode, NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_RESOLVED,
-    Path, Port, Reverse, RouteKey, Seen, Session, TunnelIndex, VnetId,
+    Address, Device, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener,
+    Mapping, Mode, NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, ORIGIN_DOWN, Origin, OriginIndex,
+    PATH_INNER_ETHERNET, PATH_RESOLVED, Path, Port, Reverse, RouteKey, Seen, Session, TunnelIndex,
+    VnetId,
 };
 use crate::ecn::{self, Unspeakable};
 use crate::encap;
@@ -16,7 +17,7 @@ use crate::parse::Ip;
 use crate::snat;
 use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
-use crate::verdict::{Action, Reason, Verdict};
+use crate::verdict::{Action, Reason, Slot, Verdict};
 use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, TCP_RST, Tag};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
@@ -82,6 +83,7 @@ pub(super) fn request<'t, T: Tables>(
     }
     let mode = origin.mode().ok_or(Reason::OriginMissing)?;
     let in_tunnel = encap::is_tunnel(&origin.path);
+    let in_device = origin.path.is_device();
     let end = mode.is_nat().then_some(End::Destination);
     if end.is_some() && !ip.outline.version.is_of(&origin.address) {
         return Err(Reason::FamilyMismatch);
@@ -106,6 +108,7 @@ pub(super) fn request<'t, T: Tables>(
         port: origin.port,
         end,
         takes_hop,
+        device: device_of(&origin.path),
         link: link_of(&origin.path),
         ..Order::EMPTY
     };
@@ -133,14 +136,16 @@ pub(super) fn request<'t, T: Tables>(
             action: action(origin.path.ifindex, ingress),
             reason: match mode {
                 _ if subject.ports.related => Reason::ForwardError,
-                Mode::NatPreserve | Mode::NatSnat if in_tunnel => Reason::ForwardNatTunnel,
+                Mode::NatPreserve | Mode::NatSnat if in_tunnel || in_device => {
+                    Reason::ForwardNatTunnel
+                }
                 Mode::NatPreserve | Mode::NatSnat => Reason::ForwardNat,
                 Mode::Dsr => Reason::ForwardDsr,
                 Mode::DsrL2 => Reason::ForwardDsrL2,
             },
-            listener: Some(listener.counter),
-            origin: Some(index),
-            tunnel: index_of(if origin.path.tunnel == Path::NO_TUNNEL {
+            listener: Slot::of(listener.counter),
+            origin: Slot::of_short(index),
+            tunnel: Slot::of_short(if origin.path.tunnel == Path::NO_TUNNEL {
                 subject.tunnel.unwrap_or(Path::NO_TUNNEL)
             } else {
                 origin.path.tunnel
@@ -287,6 +292,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
             return Err(too_big(subject, path.mtu, to));
         }
         to.link = link_of(&path);
+        to.device = device_of(&path);
         let action = action(path.ifindex, ingress);
         let way = if encap::is_tunnel(&path) {
             Way::Tunnel(path)
@@ -316,10 +322,10 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
             } else {
                 Reason::ReplyNat
             },
-            listener: Some(reverse.counter),
-            origin: Some(reverse.origin),
+            listener: Slot::of(reverse.counter),
+            origin: Slot::of_short(reverse.origin),
             // The origin's tunnel, on which its requests are counted too; else the client's.
-            tunnel: index_of(subject.tunnel.unwrap_or(tunnel)),
+            tunnel: Slot::of_short(subject.tunnel.unwrap_or(tunnel)),
         },
         way,
     })
@@ -397,7 +403,12 @@ fn link_to_client<F: Frame, T: Tables>(
             }
             return Ok((action(out, ingress), link, Reason::ReplyNoNeighbour));
         }
-        Route::NoNeighbour => Reason::ReplyNoNeighbour,
+        // The program of a device sends by a helper that finds it.
+        Route::NoNeighbour { ifindex } if subject.is_by_device => {
+            let action = Action::Redirect(ifindex);
+            return Ok((action, Order::EMPTY.link, Reason::ReplyNoNeighbour));
+        }
+        Route::NoNeighbour { .. } => Reason::ReplyNoNeighbour,
         Route::TooBig(_) if node.flags & NODE_KERNEL_FRAGMENTS != 0 && may_fragment(subject.ip) => {
             Reason::ReplyToFragment
         }
@@ -485,6 +496,15 @@ const fn index_of(tunnel: TunnelIndex) -> Option<TunnelIndex> {
     } else {
         Some(tunnel)
     }
+}
+
+/// The device that a path leads into, if it does; without branches, each of which the verifier would
+/// follow to the end.
+#[inline(always)]
+pub(super) const fn device_of(path: &Path) -> Device {
+    let is_device = path.is_device() as u32;
+    let has_ethernet = (path.flags / PATH_INNER_ETHERNET) as u32 & is_device;
+    Device::from_number(path.ifindex * is_device).with_ethernet(has_ethernet)
 }
 
 #[inline(always)]

@@ -114,6 +114,7 @@ fn world(mode: Mode, vnet: VnetId, path: Path) -> MemTables {
             hash_key: expand_key([7; 16]),
             flags: NODE_LOCAL_REPLIES,
             icmp_interval_ns: crate::abi::Allowance::INTERVAL_NS,
+            ..Node::default()
         }),
         ..MemTables::default()
     };
@@ -421,7 +422,7 @@ fn decapsulation_undoes_encapsulation() {
         let (_, on_the_wire) = run(&there, &framed(&sent));
         let (verdict, out) = run(&here, &on_the_wire);
         assert_eq!(verdict.reason, Reason::ForwardDsrL2, "{tunnel:?}");
-        assert_eq!(verdict.tunnel, Some(5));
+        assert_eq!(verdict.tunnel.get(), Some(5));
         assert_eq!(out[14..], one_hop_on(&sent));
     });
 }
@@ -486,7 +487,7 @@ fn nat_and_back_through_a_tunnel() {
             let (verdict, out) = run(&tables, &on_the_wire);
             assert_eq!(verdict.reason, Reason::ReplyNatTunnel, "{tunnel:?}");
             assert_eq!(verdict.action, Action::Transmit);
-            assert_eq!(verdict.tunnel, Some(5));
+            assert_eq!(verdict.tunnel.get(), Some(5));
             let expected = packet((vip(inner), 80), (client(inner), 4000), protocol, 7, b"xyz");
             assert_eq!(out[14..], expected);
         }

@@ -147,6 +147,7 @@ impl Owner {
                 neighbours: _,
             }) => {
                 self.due.links |= links || routes;
+                self.due.attachment |= links;
                 self.due.hops = true;
             }
             Event::Reload { asked } => self.reload(asked, now),
@@ -188,6 +189,10 @@ impl Owner {
             self.log_hops(&hops);
             self.due.maps |= self.state.set_hops(hops);
             self.due.maps |= self.look_at_vlans().await;
+        }
+        // Before the maps hand anything over to a device.
+        if due.attachment {
+            self.settle_filters();
         }
         if due.maps || std::mem::take(&mut self.due.maps) {
             self.settle_maps(now);

@@ -1,6 +1,7 @@
 //! What the agent knows and what the maps have counted, as a status.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
@@ -232,8 +233,8 @@ impl Report<'_> {
             name: name.to_owned(),
             kind: tunnel.kind.name().to_owned(),
             device: tunnel.device.clone(),
-            local: tunnel.local,
-            remote: tunnel.remote,
+            local: specified(tunnel.local),
+            remote: specified(tunnel.remote),
             addresses: tunnel.addresses.iter().map(IpNet::to_string).collect(),
             mtu: tunnel.mtu,
             health: self.health_state(&key),
@@ -323,6 +324,11 @@ fn traffic_of(traffic: Option<&abi::Traffic>) -> Traffic {
         reply_packets: traffic.reply.packets,
         reply_bytes: traffic.reply.bytes,
     })
+}
+
+/// An address, unless it is the one that stands for none.
+fn specified(address: IpAddr) -> Option<IpAddr> {
+    (!address.is_unspecified()).then_some(address)
 }
 
 fn reason_count(reason: verdict::Reason, count: abi::Count) -> api::Reason {

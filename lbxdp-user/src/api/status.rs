@@ -199,9 +199,9 @@ pub struct Tunnel {
     /// The kernel's device.
     pub device: String,
     /// Outer address of this node.
-    pub local: IpAddr,
+    pub local: Option<IpAddr>,
     /// Outer address of the far end.
-    pub remote: IpAddr,
+    pub remote: Option<IpAddr>,
     /// The node's own addresses inside, with prefix lengths.
     pub addresses: Vec<String>,
     /// Largest IP packet that may enter, in bytes.

@@ -11,11 +11,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use lbxdp_ebpf::abi::{Encapsulation, PeerKey, VnetId};
+use lbxdp_ebpf::abi::{Encapsulation, PATH_INNER_ETHERNET, PeerKey, VnetId};
 use lbxdp_ebpf::mem::MemFrame;
-use lbxdp_ebpf::pipeline::process;
+use lbxdp_ebpf::pipeline::{process, process_from_device};
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::{Action, Kind, Verdict};
+use lbxdp_ebpf::wire::Ethernet;
 use serde_json::{Value, json};
 
 pub use self::packet::{Protocol, Question, TcpFlags};
@@ -131,14 +132,29 @@ pub fn explain<T: Tables>(
 ) -> Result<Explanation> {
     let mut bytes = question.frame()?;
     let mut tunnel_in = None;
+    let mut device = None;
     if vnet != VnetId::LOCAL {
         let key = peer_of(vnet, content, names)?;
-        bytes = packet::tunnelled(&bytes, &key)?;
         tunnel_in = Encapsulation::from_u8(key.encapsulation);
+        if tunnel_in == Some(Encapsulation::Device) {
+            device = Some(key.vni);
+            if !has_ethernet(&key, content) {
+                bytes.drain(..size_of::<Ethernet>());
+            }
+        } else {
+            bytes = packet::tunnelled(&bytes, &key)?;
+        }
     }
+    let before = match device {
+        Some(ifindex) => dissect::from_device(&bytes, &interface_name(ifindex)),
+        None => dissect::dissect(&bytes, tunnel_in),
+    };
     let mut frame = MemFrame::new(&bytes);
     let recorder = Recorder::new(tables);
-    let verdict = process(&mut frame, &recorder, question.ingress);
+    let verdict = match device {
+        Some(ifindex) => process_from_device(&mut frame, &recorder, ifindex),
+        None => process(&mut frame, &recorder, question.ingress),
+    };
     let lookups = recorder.into_lookups();
     let forwarded = is_forwarded(&verdict);
     let after = if forwarded {
@@ -147,7 +163,7 @@ pub fn explain<T: Tables>(
         Vec::new()
     };
     Ok(Explanation {
-        before: dissect::dissect(&bytes, tunnel_in),
+        before,
         steps: steps::steps(&lookups, question, vnet, content, names),
         hints: hints::hints(&verdict, &lookups, content, names),
         verdict,
@@ -183,9 +199,9 @@ impl Explanation {
             "reason": reason.label(),
             "sentence": reason.sentence(),
             "forwarded": self.is_forwarded(),
-            "listener_index": listener,
-            "origin_index": origin,
-            "tunnel_index": tunnel,
+            "listener_index": listener.get(),
+            "origin_index": origin.get(),
+            "tunnel_index": tunnel.get(),
             "result": self.after,
             "hints": self.hints,
             "failures": self.failures,
@@ -247,12 +263,14 @@ const fn action_name(action: Action) -> &'static str {
         Action::Drop => "drop",
         Action::Transmit => "transmit",
         Action::Redirect(_) => "redirect",
+        Action::HandOver(_) => "hand over",
     }
 }
 
 const fn egress(action: Action) -> Option<u32> {
     match action {
         Action::Redirect(ifindex) => Some(ifindex),
+        Action::HandOver(device) => Some(device.ifindex()),
         Action::Pass | Action::Drop | Action::Transmit => None,
     }
 }
@@ -277,6 +295,12 @@ fn peer_of(vnet: VnetId, content: &Content, names: &Names) -> Result<PeerKey> {
         .find(|(_, peer)| peer.vnet == vnet)
         .map(|(key, _)| *key)
         .ok_or_else(|| anyhow!("no tunnel leads from VNet {}", names.vnet(vnet)))
+}
+
+/// Whether packets of a peer that is a device come with an Ethernet header.
+fn has_ethernet(key: &PeerKey, content: &Content) -> bool {
+    let path = (content.peers.get(key)).and_then(|peer| content.tunnels.get(&peer.tunnel));
+    path.is_some_and(|path| path.has(PATH_INNER_ETHERNET))
 }
 
 /// The encapsulation that the packet leaves in.

@@ -197,7 +197,7 @@ fn print_virtual_networks(
                 Cell::new(&tunnel.name),
                 Cell::new(&tunnel.kind),
                 Cell::new(&tunnel.device),
-                Cell::new(tunnel.remote),
+                Cell::new(tunnel.remote.map_or("-".to_owned(), |to| to.to_string())),
                 state(&tunnel.health.health),
                 Cell::new(age(tunnel.health.since.as_deref(), now)),
                 Cell::new(why(

@@ -24,7 +24,8 @@ use super::report::Report;
 use section::section;
 
 pub(super) use choice::{
-    DsrName, EncapsulationName, ForwardingName, FragmentName, MonitorName, SourceName, SteeringName,
+    DsrName, EncapsulationName, ForwardingName, FragmentName, MonitorName, SourceName,
+    SteeringName, TunnelName,
 };
 pub(super) use codes::Codes;
 pub(super) use read::Field;
@@ -114,11 +115,11 @@ section! {
         name: String,
         /// For people.
         _description as "description": String,
-        /// Encapsulation. Required.
-        kind: EncapsulationName,
-        /// Outer address of the far end. Required.
+        /// Encapsulation; or `device`, a device that somebody else has made, and that is never changed. Required.
+        kind: TunnelName,
+        /// Outer address of the far end. Required, but not allowed for `device`.
         remote: IpAddr,
-        /// Outer address of this node. Default: the one of `node.addresses` of the same IP version.
+        /// Outer address of this node. Default: the one of `node.addresses` of the same IP version. Not allowed for `device`.
         local: IpAddr,
         /// Network identifier of `vxlan` and `geneve`, 24 bits. Required for those, not allowed for others.
         vni: u32,
@@ -126,7 +127,7 @@ section! {
         key: u32,
         /// UDP destination port of `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
-        /// The node's own addresses inside the tunnel, with prefix length; at most one IPv4 and one IPv6. Required.
+        /// The node's own addresses inside the tunnel, with prefix length; at most one IPv4 and one IPv6; of a `device`, those that it has. Required.
         addresses: Vec<IpNet>,
         /// The far end's addresses inside the tunnel, at most one IPv4 and one IPv6: gateway of `routes` and target of the health check. Required for `vxlan` and `geneve`, which carry Ethernet.
         peers: Vec<IpAddr>,
@@ -134,13 +135,13 @@ section! {
         routes: Vec<IpNet>,
         /// Largest IP packet that may enter, in bytes; at least 576, with IPv6 inside at least 1280. Default: 1500 less the encapsulation, see below.
         mtu: u16,
-        /// TTL or hop limit of the outer header, 1 to 255, or `"inherit"` for that of the packet inside. Default 64.
+        /// TTL or hop limit of the outer header, 1 to 255, or `"inherit"` for that of the packet inside. Default 64. Not allowed for `device`.
         ttl: OrInherit,
         /// DSCP of the outer header, 0 to 63, or `"inherit"` for that of the packet inside. Default 0. ECN is always handed through, both ways, as RFC 6040 says.
         dscp: OrInherit,
         /// Whether the outer UDP checksum of `vxlan`, `geneve` and `gue` is computed. Default `false`: zero, which the far end must accept over IPv6 (RFC 6935).
         udp_checksum: bool,
-        /// Name of the kernel's device, at most 15 bytes. Default `lbx-NAME` if NAME begins with the VNet's name and has at most 11 bytes; else `lbx-`, up to 6 bytes of NAME, `-`, and 4 digits of a hash of VNet and NAME.
+        /// Name of the kernel's device, at most 15 bytes. Required for `device`; for others, default `lbx-NAME` if NAME begins with the VNet's name and has at most 11 bytes; else `lbx-`, up to 6 bytes of NAME, `-`, and 4 digits of a hash of VNet and NAME.
         device: String,
         /// ICMP echo to the far end. On by default.
         health_check: HealthCheck,

@@ -176,9 +176,9 @@ pub struct Tunnel {
     pub device: String,
     /// Encapsulation and its numbers.
     pub kind: TunnelKind,
-    /// Outer address of this node.
+    /// Outer address of this node; unspecified where the kind has none.
     pub local: IpAddr,
-    /// Outer address of the far end.
+    /// Outer address of the far end; unspecified where the kind has none, or it is not known.
     pub remote: IpAddr,
     /// The node's own addresses inside the tunnel, at most one of each IP version.
     pub addresses: Vec<IpNet>,
@@ -246,9 +246,25 @@ pub enum TunnelKind {
         /// UDP port, 6080 unless configured.
         port: u16,
     },
+    /// A device that somebody else has made, whatever it does.
+    Device,
 }
 
 impl TunnelKind {
+    /// Whether the kernel's device puts the outer headers on, and takes them off, rather than the
+    /// program.
+    #[must_use]
+    pub const fn is_device(self) -> bool {
+        match self {
+            Self::Vxlan { .. }
+            | Self::Geneve { .. }
+            | Self::Gre { .. }
+            | Self::IpIp
+            | Self::Gue { .. } => false,
+            Self::Device => true,
+        }
+    }
+
     /// The name, as it is written.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -258,6 +274,7 @@ impl TunnelKind {
             Self::Gre { .. } => "gre",
             Self::IpIp => "ipip",
             Self::Gue { .. } => "gue",
+            Self::Device => "device",
         }
     }
 }

@@ -1,4 +1,5 @@
 mod bad;
+mod offramps;
 mod reading;
 
 use std::net::IpAddr;

@@ -6,6 +6,7 @@
 
 mod address;
 mod capacity;
+mod clients;
 mod encapsulation;
 mod load_balancer;
 mod monitor;
@@ -46,6 +47,7 @@ pub(super) fn validate(file: &File, folder: Option<&Path>, report: &mut Report<'
         load_balancers,
     };
     tunnels::check(&config, report);
+    clients::check(&config, report);
     reach::check(&config, report);
     service::check(&config, report);
     snat::check(&config, report);

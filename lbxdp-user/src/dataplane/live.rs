@@ -113,13 +113,16 @@ impl<'a> LiveTables<'a> {
             return Ok(Route::TooBig(u16::try_from(mtu).unwrap_or(u16::MAX)));
         }
         let neighbour = self.netlink.neighbour(found.ifindex, found.next_hop)?;
-        Ok(
-            neighbour.map_or(Route::NoNeighbour, |destination_mac| Route::NextHop {
+        Ok(neighbour.map_or(
+            Route::NoNeighbour {
+                ifindex: found.ifindex,
+            },
+            |destination_mac| Route::NextHop {
                 ifindex: found.ifindex,
                 source_mac: link.mac,
                 destination_mac,
-            }),
-        )
+            },
+        ))
     }
 
     /// Whether packets that come in by the interface are forwarded.
@@ -204,7 +207,7 @@ impl Tables for LiveTables<'_> {
 
     fn tunnel(&self, index: TunnelIndex) -> Option<Copied<OriginPath>> {
         self.of_array(&self.maps.tunnels, index.into(), "TUNNELS")
-            .filter(|path| path.outer != 0)
+            .filter(|path| path.is_in_use())
             .map(Copied)
     }
 

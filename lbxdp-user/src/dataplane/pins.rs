@@ -11,6 +11,7 @@ use tracing::warn;
 use super::bpffs;
 use super::kernel::link_facts;
 use super::spec::{MAPS, links_folder};
+use super::tc;
 
 /// What `detach` has removed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -37,11 +38,18 @@ pub fn detach_all(pin_path: &Path) -> Result<Detached> {
             pin_path.display()
         );
     }
+    for interface in tc::remove_all(pin_path)? {
+        if !detached.interfaces.contains(&interface) {
+            detached.interfaces.push(interface);
+        }
+    }
     for version in version_folders(pin_path)? {
         let links = version.join("links");
         for name in pinned_links(&links)? {
             unpin(&links.join(&name))?;
-            detached.interfaces.push(name);
+            if !detached.interfaces.contains(&name) {
+                detached.interfaces.push(name);
+            }
         }
         remove_folder(&links)?;
         for spec in &MAPS {

@@ -1,9 +1,12 @@
 //! Paths to origins and into tunnels, from configuration and next hops.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use lbxdp_ebpf::abi::{Encapsulation, EntityKind, Mode, PATH_RESOLVED, Path, TunnelIndex};
+use lbxdp_ebpf::abi::{
+    Address, Encapsulation, EntityKind, HANDED_OVER_MAC, Mode, PATH_INNER_ETHERNET, PATH_RESOLVED,
+    Path, PeerKey, Port, TunnelIndex,
+};
 use lbxdp_ebpf::encap::{self, InnerEthernet, Shape};
 
 use super::{tunnel_name, used_pools};
@@ -21,6 +24,25 @@ pub struct HopKey {
     pub device: Option<String>,
 }
 
+impl HopKey {
+    /// The key of a device itself, whoever is behind it.
+    #[must_use]
+    pub fn of_device(name: &str) -> Self {
+        Self {
+            destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            device: Some(name.to_owned()),
+        }
+    }
+
+    /// The device, if the key is that of a device itself.
+    #[must_use]
+    pub fn as_device(&self) -> Option<&str> {
+        self.device
+            .as_deref()
+            .filter(|_| self.destination.is_unspecified())
+    }
+}
+
 /// The first link of the way to a destination.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hop {
@@ -28,9 +50,9 @@ pub struct Hop {
     pub ifindex: u32,
     /// 802.1Q tag control information on the way out, 0 for none.
     pub vlan: u16,
-    /// MAC address of that interface.
+    /// MAC address of that interface; zero of a device without Ethernet headers.
     pub source_mac: [u8; 6],
-    /// MAC address of the next hop.
+    /// MAC address of the next hop; zero of a device itself.
     pub destination_mac: [u8; 6],
     /// Largest IP packet that the link carries.
     pub mtu: u16,
@@ -46,6 +68,9 @@ pub fn hop_keys(config: &Config) -> BTreeSet<HopKey> {
     for tunnel in config.vnets.values().flat_map(|vnet| vnet.tunnels.values()) {
         keys.insert(underlay_key(tunnel));
         keys.extend(inner_key(tunnel));
+        if tunnel.kind.is_device() {
+            keys.extend(uplink_keys(config));
+        }
     }
     for (_, pool) in used_pools(config) {
         for origin in pool.origins.values().filter(|origin| origin.enabled) {
@@ -60,8 +85,47 @@ pub fn hop_keys(config: &Config) -> BTreeSet<HopKey> {
     keys
 }
 
-/// The next hop towards the far end of a tunnel.
+/// The interfaces of which one is asked for routes in the place of devices.
+fn uplink_keys(config: &Config) -> impl Iterator<Item = HopKey> {
+    let interfaces = config.node.interfaces.iter();
+    interfaces.map(|interface| HopKey::of_device(interface))
+}
+
+/// The interface in whose name routes are asked for answers that come in by a device: the first
+/// that is there; 0 if none is, or none is needed.
+pub(super) fn uplink(config: &Config, hops: &Hops) -> u32 {
+    uplink_keys(config)
+        .find_map(|key| hops.get(&key)?.as_ref().ok())
+        .map_or(0, |hop| hop.ifindex)
+}
+
+/// How a packet from the far end of a tunnel looks; `None` while its device is not there.
+pub(super) fn peer_key(tunnel: &Tunnel, hops: &Hops) -> Option<PeerKey> {
+    let (vni, port) = match tunnel.kind {
+        TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port } => (vni, port),
+        TunnelKind::Gre { key } => (key.unwrap_or(0), 0),
+        TunnelKind::IpIp => (0, 0),
+        TunnelKind::Gue { port } => (0, port),
+        TunnelKind::Device => {
+            let hop = hops.get(&underlay_key(tunnel))?.as_ref().ok()?;
+            return Some(PeerKey::of_device(hop.ifindex));
+        }
+    };
+    Some(PeerKey {
+        remote: Address::from(tunnel.remote),
+        local: Address::from(tunnel.local),
+        vni,
+        port: Port::new(port),
+        encapsulation: encapsulation(tunnel.kind) as u8,
+        reserved: 0,
+    })
+}
+
+/// The next hop towards the far end of a tunnel, or the device that is the tunnel.
 pub(super) fn underlay_key(tunnel: &Tunnel) -> HopKey {
+    if tunnel.kind.is_device() {
+        return HopKey::of_device(&tunnel.device);
+    }
     HopKey {
         destination: tunnel.remote,
         device: None,
@@ -75,7 +139,9 @@ pub(super) fn inner_key(tunnel: &Tunnel) -> Option<HopKey> {
             destination: *tunnel.peers.first()?,
             device: Some(tunnel.device.clone()),
         }),
-        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } => None,
+        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } | TunnelKind::Device => {
+            None
+        }
     }
 }
 
@@ -150,6 +216,10 @@ pub(super) fn into_tunnel(
     let Some(Ok(hop)) = hops.get(&underlay_key(tunnel)) else {
         return Path::UNRESOLVED;
     };
+    let index = slots
+        .get(EntityKind::Tunnel, &tunnel_name(vnet, name))
+        .and_then(|slot| TunnelIndex::try_from(slot).ok())
+        .unwrap_or(Path::NO_TUNNEL);
     let inner = match inner_key(tunnel) {
         None => None,
         Some(key) => match hops.get(&key) {
@@ -174,6 +244,7 @@ pub(super) fn into_tunnel(
         },
         (TunnelKind::IpIp, _) => Shape::IpIp,
         (TunnelKind::Gue { port }, _) => Shape::Gue { port },
+        (TunnelKind::Device, _) => return into_device(index, hop, tunnel.mtu),
     };
     let headers = with_outer(
         encap::Tunnel::new(tunnel.local, tunnel.remote, shape),
@@ -181,10 +252,7 @@ pub(super) fn into_tunnel(
     );
     let overhead = u16::try_from(headers.header_len()).unwrap_or(u16::MAX);
     encap::prepare(&headers).map_or(Path::UNRESOLVED, |mut path| {
-        path.tunnel = slots
-            .get(EntityKind::Tunnel, &tunnel_name(vnet, name))
-            .and_then(|slot| TunnelIndex::try_from(slot).ok())
-            .unwrap_or(Path::NO_TUNNEL);
+        path.tunnel = index;
         leave_by(path, hop, tunnel.mtu.min(hop.mtu.saturating_sub(overhead)))
     })
 }
@@ -201,6 +269,25 @@ const fn with_outer(headers: encap::Tunnel, outer: OuterHeader) -> encap::Tunnel
         dscp,
         udp_checksum,
         ..headers
+    }
+}
+
+/// The path into a device of the kernel's.
+fn into_device(tunnel: TunnelIndex, device: &Hop, mtu: u16) -> Path {
+    let ethernet = if device.source_mac == [0; 6] {
+        0
+    } else {
+        PATH_INNER_ETHERNET
+    };
+    Path {
+        encapsulation: Encapsulation::Device as u8,
+        flags: PATH_RESOLVED | ethernet,
+        mtu: mtu.min(device.mtu),
+        tunnel,
+        ifindex: device.ifindex,
+        destination_mac: HANDED_OVER_MAC,
+        source_mac: HANDED_OVER_MAC,
+        ..Path::UNRESOLVED
     }
 }
 
@@ -248,6 +335,7 @@ pub(super) const fn encapsulation(kind: TunnelKind) -> Encapsulation {
         TunnelKind::Gre { .. } => Encapsulation::Gre,
         TunnelKind::IpIp => Encapsulation::IpIp,
         TunnelKind::Gue { .. } => Encapsulation::Gue,
+        TunnelKind::Device => Encapsulation::Device,
     }
 }
 

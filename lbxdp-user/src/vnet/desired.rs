@@ -112,6 +112,8 @@ pub enum Setting {
 pub enum Scope {
     /// A device of ours: set without asking.
     Device,
+    /// A device that somebody else has made: never set, but spoken of.
+    Foreign,
     /// An interface that the program is attached to: set when `node.manage_sysctls` allows.
     Interface,
 }
@@ -161,7 +163,7 @@ impl Desired {
                 .iter()
                 .copied()
                 .find(|peer| Family::of(*peer) == Family::of(route.addr()))
-                .filter(|_| device.is_ethernet());
+                .filter(|_| device.has_gateway());
             routes.entry(route.trunc()).or_insert(gateway);
         }
         self.routes
@@ -189,6 +191,16 @@ impl Desired {
     }
 
     fn add_device_sysctls(&mut self, device: &Device) {
+        if device.is_foreign() {
+            if device.families.v4 {
+                self.sysctls.push(Sysctl {
+                    path: format!("net/ipv4/conf/{}/rp_filter", device.name),
+                    setting: Setting::WeakestReversePath,
+                    scope: Scope::Foreign,
+                });
+            }
+            return;
+        }
         let mut add = |version: &str, key: &str, setting| {
             self.sysctls.push(Sysctl {
                 path: format!("net/{version}/conf/{}/{key}", device.name),

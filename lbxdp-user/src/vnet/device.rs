@@ -74,6 +74,8 @@ pub enum LinkKind {
     Sit,
     /// IPv4 and IPv6 in IPv6.
     Ip6Tnl,
+    /// Whatever somebody else has made.
+    Foreign,
 }
 
 impl Device {
@@ -126,7 +128,14 @@ impl Device {
                 }
             }
             (TunnelKind::IpIp | TunnelKind::Gue { .. }, IpAddr::V6(_)) => LinkKind::Ip6Tnl,
+            (TunnelKind::Device, _) => LinkKind::Foreign,
         }
+    }
+
+    /// Whether somebody else has made the device: it is used as it is, and never changed.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.link_kind() == LinkKind::Foreign
     }
 
     /// Whether the device has Ethernet headers, so that its peer has a MAC address.
@@ -134,8 +143,18 @@ impl Device {
     pub fn is_ethernet(&self) -> bool {
         match self.kind {
             TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => true,
-            TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } => false,
+            TunnelKind::Gre { .. }
+            | TunnelKind::IpIp
+            | TunnelKind::Gue { .. }
+            | TunnelKind::Device => false,
         }
+    }
+
+    /// Whether what is behind the far end is routed by way of its address. Of another's device it is
+    /// not known whether that is needed; it does no harm where it is not.
+    #[must_use]
+    pub fn has_gateway(&self) -> bool {
+        self.is_ethernet() || self.is_foreign()
     }
 
     /// Its MAC address: locally administered, the same after every restart, and another one on
@@ -161,7 +180,8 @@ impl Device {
             TunnelKind::Vxlan { .. }
             | TunnelKind::Geneve { .. }
             | TunnelKind::Gre { .. }
-            | TunnelKind::IpIp => None,
+            | TunnelKind::IpIp
+            | TunnelKind::Device => None,
         }
     }
 
@@ -177,6 +197,7 @@ impl Device {
             TunnelKind::Gre { key: None } => write!(text, " gre"),
             TunnelKind::IpIp => write!(text, " {}", self.link_kind()),
             TunnelKind::Gue { port } => write!(text, " {} gue port {port}", self.link_kind()),
+            TunnelKind::Device => write!(text, " {}", self.link_kind()),
         };
         written.expect("a String takes all that is written");
         let Families { v4, v6 } = self.families;
@@ -221,6 +242,7 @@ impl LinkKind {
             Self::IpIp => "ipip",
             Self::Sit => "sit",
             Self::Ip6Tnl => "ip6tnl",
+            Self::Foreign => "device",
         }
     }
 
@@ -235,6 +257,8 @@ impl LinkKind {
             Self::IpIp => ("ipip", "CONFIG_NET_IPIP"),
             Self::Sit => ("sit", "CONFIG_IPV6_SIT"),
             Self::Ip6Tnl => ("ip6_tunnel", "CONFIG_IPV6_TUNNEL"),
+            // Never made.
+            Self::Foreign => ("", ""),
         }
     }
 }

@@ -92,7 +92,10 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
                  it (`ip -d link show type {kind}`), or give the tunnel another `vni` or `port`",
                 device.name
             ),
-            TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } => format!(
+            TunnelKind::Gre { .. }
+            | TunnelKind::IpIp
+            | TunnelKind::Gue { .. }
+            | TunnelKind::Device => format!(
                 "another `{kind}` device joins {} to {}, or has the name {}: remove it (`ip -d \
                  link show type {kind}`)",
                 device.local, device.remote, device.name
@@ -105,7 +108,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
                 "another program, or a device with other settings, has UDP port {port} (`ss \
                  -ulpn`): free it, or give the tunnel another `port`"
             )),
-            TunnelKind::Gre { .. } | TunnelKind::IpIp => None,
+            TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Device => None,
         },
         libc::EINVAL => match device.kind {
             TunnelKind::Gue { .. } => Some(format!(
@@ -115,7 +118,8 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
             TunnelKind::Vxlan { .. }
             | TunnelKind::Geneve { .. }
             | TunnelKind::Gre { .. }
-            | TunnelKind::IpIp => Some(format!(
+            | TunnelKind::IpIp
+            | TunnelKind::Device => Some(format!(
                 "the kernel does not take a `{kind}` device with these settings"
             )),
         },

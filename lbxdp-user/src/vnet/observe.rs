@@ -118,7 +118,11 @@ impl Network {
     }
 
     /// All links by name, with our addresses.
-    pub(super) async fn links(&self) -> Result<BTreeMap<String, Link>> {
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not answer.
+    pub async fn links(&self) -> Result<BTreeMap<String, Link>> {
         let mut links = BTreeMap::new();
         let answers = (self.dump(RouteNetlinkMessage::GetLink(LinkMessage::default())))
             .await

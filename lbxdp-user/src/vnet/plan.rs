@@ -83,6 +83,13 @@ impl<'a> Planner<'a> {
         let mut wanted = Vec::new();
         let mut kept = BTreeSet::new();
         for device in desired.devices.values() {
+            if device.is_foreign() {
+                match foreign_problem(device, observed.links.get(&device.name)) {
+                    None => wanted.push(device),
+                    Some(problem) => plan.problems.push(problem),
+                }
+                continue;
+            }
             match observed.links.get(&device.name) {
                 Some(link) if !link.is_ours() => plan.problems.push(Problem {
                     subject: device.name.clone(),
@@ -168,6 +175,10 @@ impl<'a> Planner<'a> {
     }
 
     fn device(&mut self, device: &Device) {
+        if device.is_foreign() {
+            self.look_at_foreign_sysctls(device);
+            return;
+        }
         let seen = (self.observed.links.get(&device.name))
             .filter(|_| self.kept.contains(device.name.as_str()));
         if let Some(port) = device.gue_port()
@@ -263,8 +274,9 @@ impl<'a> Planner<'a> {
         let mut missing: Vec<&Route> = (self.desired.routes.iter())
             .filter(|route| self.is_wanted(&route.device))
             .filter(|route| {
-                !(self.observed.routes.contains(*route)
-                    && self.kept.contains(route.device.as_str()))
+                let stays = (self.kept.contains(route.device.as_str()))
+                    || (self.desired.devices.get(&route.device)).is_some_and(Device::is_foreign);
+                !(self.observed.routes.contains(*route) && stays)
             })
             .collect();
         // A gateway can only be named once the route to it is there.
@@ -354,6 +366,22 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What somebody else's device is set to that probes mind.
+    fn look_at_foreign_sysctls(&mut self, device: &Device) {
+        let path = format!("net/ipv4/conf/{}/rp_filter", device.name);
+        if self.observed.sysctls.get(&path).is_some_and(|is| is == "1") {
+            self.plan.problems.push(Problem {
+                subject: device.name.clone(),
+                text: format!(
+                    "its strict reverse path filter drops answers to probes unless the main table \
+                     routes their source through it; lbxdp does not change a device of others: set \
+                     net.ipv4.conf.{}.rp_filter to 0 or 2",
+                    device.name
+                ),
+            });
+        }
+    }
+
     fn look_at_reverse_path(&mut self) {
         let Some(device) = self.wanted.iter().find(|device| device.families.v4) else {
             return;
@@ -369,6 +397,32 @@ impl<'a> Planner<'a> {
             });
         }
     }
+}
+
+/// Why a device of somebody else's cannot be used.
+fn foreign_problem(device: &Device, link: Option<&Link>) -> Option<Problem> {
+    let text = match link {
+        None => format!(
+            "there is no such device, so tunnel {} carries nothing: whoever manages it must make it; \
+             lbxdp does not (kind `device`)",
+            device.owner
+        ),
+        Some(link) if link.is_ours() => {
+            "lbxdp made this device for another tunnel: name one that somebody else has made, or \
+             write another `kind`"
+                .to_owned()
+        }
+        Some(link) if !link.up => format!(
+            "it is down, so tunnel {} carries nothing: whoever manages it must set it up; lbxdp does \
+             not (kind `device`)",
+            device.owner
+        ),
+        Some(_) => return None,
+    };
+    Some(Problem {
+        subject: device.name.clone(),
+        text,
+    })
 }
 
 /// Whether a device is what is desired, but for what can be changed in place.

@@ -335,5 +335,6 @@ fn word(kind: Encapsulation) -> &'static str {
         Encapsulation::Gue => "gue",
         Encapsulation::Vxlan => "vxlan",
         Encapsulation::Geneve => "geneve",
+        Encapsulation::Device => "device",
     }
 }

@@ -72,7 +72,10 @@ impl Tunnel {
             remote,
             vni: if has_vni { 100 } else { 0 },
             udp_port: match kind {
-                Encapsulation::None | Encapsulation::IpIp | Encapsulation::Gre => 0,
+                Encapsulation::None
+                | Encapsulation::Device
+                | Encapsulation::IpIp
+                | Encapsulation::Gre => 0,
                 Encapsulation::Gue => number::PORT_GUE,
                 Encapsulation::Vxlan => number::PORT_VXLAN,
                 Encapsulation::Geneve => number::PORT_GENEVE,
@@ -172,7 +175,7 @@ impl Tunnel {
             Some(_) | None => packet,
         };
         match self.kind {
-            Encapsulation::None => panic!("a tunnel has an encapsulation"),
+            Encapsulation::None | Encapsulation::Device => panic!("a tunnel has an encapsulation"),
             Encapsulation::IpIp => packet.ip_of(inner),
             Encapsulation::Gre => {
                 let mut packet = packet.gre();
@@ -254,7 +257,7 @@ impl Tunnel {
     /// Outer headers with everything that varies zero.
     fn prepared(&self) -> Vec<u8> {
         let protocol = match self.kind {
-            Encapsulation::None | Encapsulation::IpIp => number::IPV4,
+            Encapsulation::None | Encapsulation::Device | Encapsulation::IpIp => number::IPV4,
             Encapsulation::Gre => number::GRE,
             Encapsulation::Gue | Encapsulation::Vxlan | Encapsulation::Geneve => number::UDP,
         };
@@ -280,7 +283,7 @@ impl Tunnel {
         let vni = (self.vni << 8).to_be_bytes();
         let ethernet = [INNER_FAR_MAC.as_slice(), &INNER_NODE_MAC, &[0, 0]].concat();
         match self.kind {
-            Encapsulation::None | Encapsulation::IpIp => {}
+            Encapsulation::None | Encapsulation::Device | Encapsulation::IpIp => {}
             Encapsulation::Gre => {
                 let checksum = if self.has(PATH_GRE_CHECKSUM) { 0x80 } else { 0 };
                 let key = if self.has(PATH_GRE_KEY) { 0x20 } else { 0 };

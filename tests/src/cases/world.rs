@@ -24,6 +24,8 @@ pub const ETH0: u32 = 10;
 pub const ETH1: u32 = 11;
 /// An interface on which forwarding is off.
 pub const ETH2: u32 = 12;
+/// A device of the kernel's that is a tunnel.
+pub const DEVICE: u32 = 13;
 
 /// MAC address of [`ETH0`].
 pub const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];
@@ -76,14 +78,14 @@ pub const UDP: u8 = crate::packet::number::UDP;
 pub const ROUTES: &[(&str, u8, Route)] = &[
     ("192.0.2.0", 24, VIA_ETH0),
     ("192.0.3.0", 24, VIA_ETH1),
-    ("192.0.4.0", 24, Route::NoNeighbour),
+    ("192.0.4.0", 24, Route::NoNeighbour { ifindex: ETH0 }),
     ("192.0.5.0", 24, Route::Unreachable),
     ("192.0.7.0", 24, Route::NotForwarded),
     ("192.0.8.0", 24, Route::TooBig(SMALL_MTU)),
     ("192.0.9.0", 24, Route::ForwardingOff),
     ("2001:db8:c0::", 64, VIA_ETH0),
     ("2001:db8:c1::", 64, VIA_ETH1),
-    ("2001:db8:c2::", 64, Route::NoNeighbour),
+    ("2001:db8:c2::", 64, Route::NoNeighbour { ifindex: ETH0 }),
     ("2001:db8:c3::", 64, Route::Unreachable),
     ("2001:db8:c5::", 64, Route::NotForwarded),
     ("2001:db8:c6::", 64, Route::TooBig(SMALL_MTU)),
@@ -93,21 +95,21 @@ pub const ROUTES: &[(&str, u8, Route)] = &[
     ("198.18.0.1", 32, Route::NotForwarded),
     ("198.18.0.254", 32, VIA_ETH0),
     ("198.18.0.255", 32, Route::NotForwarded),
-    ("198.18.0.0", 24, Route::NoNeighbour),
+    ("198.18.0.0", 24, Route::NoNeighbour { ifindex: ETH0 }),
     ("198.18.1.0", 32, Route::NotForwarded),
     ("198.18.1.1", 32, Route::NotForwarded),
     ("198.18.1.254", 32, VIA_ETH1),
     ("198.18.1.255", 32, Route::NotForwarded),
-    ("198.18.1.0", 24, Route::NoNeighbour),
+    ("198.18.1.0", 24, Route::NoNeighbour { ifindex: ETH1 }),
     ("2001:db8:18::", 128, Route::NotForwarded),
     ("2001:db8:18::1", 128, Route::NotForwarded),
     ("2001:db8:18::fe", 128, VIA_ETH0),
-    ("2001:db8:18::", 64, Route::NoNeighbour),
+    ("2001:db8:18::", 64, Route::NoNeighbour { ifindex: ETH0 }),
     ("2001:db8:18:1::", 128, Route::NotForwarded),
     ("2001:db8:18:1::1", 128, Route::NotForwarded),
     ("2001:db8:18:1::fe", 128, VIA_ETH1),
-    ("2001:db8:18:1::", 64, Route::NoNeighbour),
-    ("fe80::", 64, Route::NoNeighbour),
+    ("2001:db8:18:1::", 64, Route::NoNeighbour { ifindex: ETH1 }),
+    ("fe80::", 64, Route::NoNeighbour { ifindex: ETH0 }),
     // Where no route leads the kernel says so by what it says of its own addresses.
     ("0.0.0.0", 0, Route::NotForwarded),
     ("::", 0, Route::NotForwarded),
@@ -150,7 +152,7 @@ impl World {
                 let bits = if network.is_v4() { bits + 96 } else { *bits };
                 let (route, mtu) = match route {
                     Route::TooBig(mtu) => (VIA_ETH0, *mtu),
-                    Route::NextHop { .. } | Route::NoNeighbour => (*route, ETHERNET_MTU),
+                    Route::NextHop { .. } | Route::NoNeighbour { .. } => (*route, ETHERNET_MTU),
                     Route::NotForwarded | Route::ForwardingOff | Route::Unreachable => {
                         (*route, u16::MAX)
                     }
@@ -169,6 +171,7 @@ impl World {
                     hash_key: expand_key(*b"a key of 16 byte"),
                     flags: NODE_LOCAL_REPLIES,
                     icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
+                    ..Node::default()
                 }),
                 node_routes,
                 ..MemTables::default()

@@ -2,10 +2,10 @@
 
 use lbxdp_ebpf::frame::Frame;
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
-use lbxdp_ebpf::pipeline::process;
+use lbxdp_ebpf::pipeline::{process, process_from_device};
 
 use super::{Flows, Outcome};
-use crate::cases::Case;
+use crate::cases::{Case, Hook};
 
 /// Runs a case.
 #[must_use]
@@ -18,27 +18,34 @@ pub fn run(case: &Case) -> Outcome {
     // Packets write to some.
     let tables = case.world.tables.clone();
     for earlier in &case.earlier {
-        outcome(MemFrame::new(&earlier.bytes()), &tables, case.ingress);
+        let frame = MemFrame::new(&earlier.bytes());
+        outcome(case.hook, frame, &tables, case.ingress);
     }
-    outcome(frame, &tables, case.ingress)
+    outcome(case.hook, frame, &tables, case.ingress)
 }
 
 /// Runs a frame, which leaves nothing behind in the tables.
 #[must_use]
 pub fn run_frame(bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
-    outcome(MemFrame::new(bytes), &tables.clone(), ingress)
+    run_frame_at(Hook::Xdp, bytes, tables, ingress)
 }
 
 /// Runs a frame of which the flows are remembered in the tables, and not told.
 #[must_use]
 pub fn play(bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
-    ended(MemFrame::new(bytes), tables, ingress)
+    ended(Hook::Xdp, MemFrame::new(bytes), tables, ingress)
 }
 
-fn outcome(frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
+/// Runs a frame where the hook is.
+#[must_use]
+pub fn run_frame_at(hook: Hook, bytes: &[u8], tables: &MemTables, ingress: u32) -> Outcome {
+    outcome(hook, MemFrame::new(bytes), &tables.clone(), ingress)
+}
+
+fn outcome(hook: Hook, frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
     // The world is the next packet's too.
     let (sessions, mappings) = (tables.sessions.entries(), tables.mappings.entries());
-    let outcome = ended(frame, tables, ingress);
+    let outcome = ended(hook, frame, tables, ingress);
     let flows = Flows::new(
         std::mem::replace(&mut tables.sessions.lock(), sessions),
         std::mem::replace(&mut tables.mappings.lock(), mappings),
@@ -46,19 +53,26 @@ fn outcome(frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
     Outcome { flows, ..outcome }
 }
 
-fn ended(mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
-    let verdict = process(&mut frame, tables, ingress);
+fn ended(hook: Hook, mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
+    let verdict = match hook {
+        Hook::Xdp => process(&mut frame, tables, ingress),
+        Hook::Device => process_from_device(&mut frame, tables, ingress),
+    };
     // A packet that is not forwarded counts for its reason alone.
     let counts = verdict.reason.direction().is_some();
     Outcome {
         action: verdict.action,
         reason: verdict.reason,
-        listener: verdict.listener.filter(|_| counts),
-        origin: verdict.origin.filter(|_| counts),
-        tunnel: verdict.tunnel.filter(|_| counts),
+        listener: verdict.listener.get().filter(|_| counts),
+        origin: verdict.origin.get().filter(|_| counts).map(short),
+        tunnel: verdict.tunnel.get().filter(|_| counts).map(short),
         frame: frame.bytes().to_vec(),
         flows: Flows::default(),
     }
+}
+
+fn short(index: u32) -> u16 {
+    u16::try_from(index).expect("the slot of an origin or tunnel")
 }
 
 /// A frame with less room in front: its first bytes stand in what would be room.

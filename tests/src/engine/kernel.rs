@@ -3,22 +3,32 @@
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use aya::programs::{Program, ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{
+    Program, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp,
+};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use lbxdp_ebpf::abi::{Allowance, Count, Node, Traffic};
+use lbxdp_ebpf::abi::{Allowance, Count, Device, HandOver, Node, Traffic};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
 use lbxdp_ebpf::verdict::{Action, Direction, Reason};
 use nix::errno::Errno;
 
 use super::maps::{Counters, Maps};
 use super::{Flows, Outcome, Underlay, object};
-use crate::cases::Case;
+use crate::cases::{Case, Hook};
 
 /// Actions of XDP (`enum xdp_action`).
 const XDP_DROP: u32 = 1;
 pub(crate) const XDP_PASS: u32 = 2;
 pub(crate) const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;
+
+/// Actions of TC (`linux/pkt_cls.h`).
+const TC_ACT_UNSPEC: u32 = u32::MAX;
+const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_REDIRECT: u32 = 7;
+
+/// The TC programs.
+const CLASSIFIERS: [&str; 2] = ["lbxdp_handover", "lbxdp_device"];
 
 /// Room for what encapsulation adds.
 const ROOM: usize = 512;
@@ -74,6 +84,11 @@ impl Kernel {
         program(&mut ebpf)?
             .load()
             .context("the kernel refuses the program")?;
+        for name in CLASSIFIERS {
+            classifier(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refuses program {name}"))?;
+        }
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self {
             ebpf,
@@ -138,7 +153,13 @@ impl Kernel {
         for earlier in &case.earlier {
             self.run_held(&earlier.bytes(), case.ingress, MemFrame::HEADROOM)?;
         }
-        let outcome = self.run_held(&case.packet.bytes(), case.ingress, room)?;
+        let outcome = match case.hook {
+            Hook::Xdp => self.run_held(&case.packet.bytes(), case.ingress, room)?,
+            Hook::Device => {
+                let bytes = case.packet.bytes();
+                self.run_from_device(&bytes, &case.world.tables, case.ingress)?
+            }
+        };
         let action = match (outcome.action, case.expect.action) {
             (Action::Redirect(_), Action::Redirect(ifindex)) => Action::Redirect(ifindex),
             (action, _) => action,
@@ -195,19 +216,28 @@ impl Kernel {
         input.extend_from_slice(bytes);
         let context = context(metadata, input.len(), ingress);
         let mut output = vec![0; input.len() + ROOM];
+        let mut context_out = vec![0; context.len()];
         let result = program(&mut self.ebpf)?
             .test_run(TestRunOptions {
                 data_in: Some(&input),
                 data_out: Some(&mut output),
                 ctx_in: Some(&context),
+                ctx_out: Some(&mut context_out),
                 ..TestRunOptions::default()
             })
             .with_context(|| format!("BPF_PROG_TEST_RUN of {} bytes", bytes.len()))?;
         output.truncate(result.data_size_out as usize);
-        let frame = output.split_off(metadata.min(output.len()));
+        // Before the frame is the metadata, of which the program may have put more in front.
+        let start = field(&context_out, 0).context("the context has no data")? as usize;
+        ensure!(start <= output.len(), "the frame begins behind its end");
+        let frame = output.split_off(start);
+        let told = told(&output, metadata)?;
         let action = match result.return_value {
             XDP_DROP => Action::Drop,
-            XDP_PASS => Action::Pass,
+            XDP_PASS => match told {
+                Some(device) => Action::HandOver(device),
+                None => Action::Pass,
+            },
             XDP_TX => Action::Transmit,
             XDP_REDIRECT => Action::Redirect(0),
             other => bail!("the program returned {other}"),
@@ -246,6 +276,50 @@ impl Kernel {
     pub fn counters(&self) -> Result<Counters> {
         self.maps.counters()
     }
+
+    /// Runs a packet that comes in by a tunnel's device; as [`Kernel::run_frame`].
+    ///
+    /// The kernel takes the first bytes for an Ethernet header, as it must be given one; the program
+    /// does not ask it.
+    ///
+    /// # Errors
+    /// As for [`Kernel::run`].
+    pub fn run_from_device(
+        &mut self,
+        bytes: &[u8],
+        tables: &MemTables,
+        device: u32,
+    ) -> Result<Outcome> {
+        /// Position of `ifindex` in `struct __sk_buff`, in fields.
+        const IFINDEX: usize = 10;
+        self.maps.hold(tables)?;
+        let before = self.maps.counters()?;
+        let mut context = vec![0; 4 * IFINDEX];
+        context.extend(device.to_ne_bytes());
+        let mut output = vec![0; bytes.len() + ROOM];
+        let result = classifier(&mut self.ebpf, "lbxdp_device")?
+            .test_run(TestRunOptions {
+                data_in: Some(bytes),
+                data_out: Some(&mut output),
+                ctx_in: Some(&context),
+                ..TestRunOptions::default()
+            })
+            .with_context(|| format!("BPF_PROG_TEST_RUN of {} bytes", bytes.len()))?;
+        output.truncate(result.data_size_out as usize);
+        let after = self.maps.counters()?;
+        let moved = moved(&before, &after, bytes.len() as u64)?;
+        Ok(Outcome {
+            action: match result.return_value {
+                TC_ACT_UNSPEC => Action::Pass,
+                TC_ACT_SHOT => Action::Drop,
+                TC_ACT_REDIRECT => Action::Redirect(0),
+                other => bail!("the program returned {other}"),
+            },
+            frame: output,
+            flows: self.maps.flows()?,
+            ..moved
+        })
+    }
 }
 
 /// Loads every program of the object, with this level of logging, and says how many instructions
@@ -275,6 +349,38 @@ pub fn verified_instructions(log_level: u8) -> Result<Vec<(String, u32)>> {
             Ok((name.to_owned(), count))
         })
         .collect()
+}
+
+/// What the program has put in front of `before` bytes of metadata.
+fn told(metadata: &[u8], before: usize) -> Result<Option<Device>> {
+    let ours = metadata.len() - before.min(metadata.len());
+    if ours == 0 {
+        return Ok(None);
+    }
+    ensure!(
+        ours == size_of::<HandOver>(),
+        "the program leaves {ours} bytes of metadata"
+    );
+    let number = |index| field(metadata, index).context("the metadata is cut short");
+    let (magic, number) = (number(0)?, number(1)?);
+    ensure!(
+        magic == HandOver::MAGIC,
+        "the metadata begins with {magic:#x}"
+    );
+    Ok(Some(Device::from_number(number)))
+}
+
+/// The 32-bit field of a context, or of metadata.
+fn field(bytes: &[u8], index: usize) -> Option<u32> {
+    let (fields, _) = bytes.as_chunks::<4>();
+    fields.get(index).copied().map(u32::from_ne_bytes)
+}
+
+fn classifier<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut SchedClassifier> {
+    ebpf.program_mut(name)
+        .with_context(|| format!("the object has no program {name}"))?
+        .try_into()
+        .with_context(|| format!("{name} is not a TC program"))
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::test_helpers::NetNsGuard;
 
 use crate::cases::world::{
-    ETH0, ETH1, ETH2, NODE_MAC, NODE_MAC_1, ROUTER_MAC, ROUTER_MAC_1, SMALL_MTU,
+    DEVICE, ETH0, ETH1, ETH2, NODE_MAC, NODE_MAC_1, ROUTER_MAC, ROUTER_MAC_1, SMALL_MTU,
 };
 
 /// The calling thread's own network namespace, until it is dropped.
@@ -30,6 +30,7 @@ impl Underlay {
             (ETH0, NODE_MAC),
             (ETH1, NODE_MAC_1),
             (ETH2, [2, 0, 0, 0, 0, 0x0c]),
+            (DEVICE, [2, 0, 0, 0, 0, 0x0d]),
         ] {
             let mac = text(mac);
             script.push_str(&format!(

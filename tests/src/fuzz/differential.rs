@@ -108,7 +108,7 @@ pub fn run(kernel: &mut Kernel, seed: u64, batch: u64, report: &mut Report) -> R
                 report.sent += u64::from(match outcome.action {
                     Action::Pass => outcome.reason.direction().is_some(),
                     Action::Drop => false,
-                    Action::Transmit | Action::Redirect(_) => true,
+                    Action::Transmit | Action::Redirect(_) | Action::HandOver(_) => true,
                 });
             }
             Err(what) => {

@@ -26,7 +26,10 @@ pub fn check(before: &[u8], outcome: &Outcome) -> Result<(), String> {
     let fits = match (reason.kind(), action) {
         (Kind::Pass | Kind::Reply, Action::Pass) | (Kind::Drop, Action::Drop) => true,
         (Kind::Forward | Kind::Reply | Kind::Answer, action) => {
-            matches!(action, Action::Transmit | Action::Redirect(_))
+            matches!(
+                action,
+                Action::Transmit | Action::Redirect(_) | Action::HandOver(_)
+            )
         }
         (Kind::Pass | Kind::Drop, _) => false,
     };

@@ -2,8 +2,11 @@
 
 use super::Owner;
 use super::problems::Part;
+use std::collections::BTreeMap;
+
 use crate::api;
-use crate::dataplane::{AttachReport, Attachment};
+use crate::config::model::Config;
+use crate::dataplane::{AttachReport, Attachment, Role};
 
 impl Owner {
     pub(super) fn settle_attachment(&mut self) {
@@ -27,6 +30,24 @@ impl Owner {
             Err(error) => vec![format!("the program is not attached: {error:#}")],
         };
         self.problems.set(Part::Attachment, problems);
+    }
+
+    /// The TC programs beside it, and on tunnels' devices.
+    pub(super) fn settle_filters(&mut self) {
+        let filters = filters(self.state.config());
+        let problems = match self.dataplane.attach_filters(&filters) {
+            Ok(failed) => failed
+                .iter()
+                .map(|(interface, error)| {
+                    format!(
+                        "the TC program is not attached to {interface}, so what is handed over to \
+                         tunnels' devices is lost: {error:#}"
+                    )
+                })
+                .collect(),
+            Err(error) => vec![format!("the TC programs are not attached: {error:#}")],
+        };
+        self.problems.set(Part::Filters, problems);
     }
 
     fn log_attachments(&self, attached: &[Attachment]) {
@@ -63,6 +84,21 @@ impl Owner {
             })
             .collect()
     }
+}
+
+/// Where a configuration wants the TC programs: on each tunnel that is a device, and, if there is
+/// one, on the interfaces of the XDP program.
+fn filters(config: &Config) -> BTreeMap<String, Role> {
+    let tunnels = config.vnets.values().flat_map(|vnet| vnet.tunnels.values());
+    let devices = tunnels.filter(|tunnel| tunnel.kind.is_device());
+    let mut filters: BTreeMap<String, Role> = devices
+        .map(|tunnel| (tunnel.device.clone(), Role::Device))
+        .collect();
+    if !filters.is_empty() {
+        let interfaces = config.node.interfaces.iter();
+        filters.extend(interfaces.map(|interface| (interface.clone(), Role::HandOver)));
+    }
+    filters
 }
 
 /// Why the driver has refused is known only to the call that has tried it.

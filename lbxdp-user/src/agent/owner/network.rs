@@ -1,5 +1,6 @@
 //! The node's own network: devices in line, next hops known.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use lbxdp_ebpf::abi::Vlan;
@@ -95,27 +96,43 @@ impl Owner {
     /// its address has not become wrong by that.
     pub(super) async fn resolve(&self) -> Hops {
         let keys = reconcile::hop_keys(self.state.config());
+        let (devices, keys): (BTreeSet<HopKey>, BTreeSet<HopKey>) =
+            keys.into_iter().partition(|key| key.as_device().is_some());
         let queries: Vec<Query> = keys.iter().map(query).collect();
         let attached = &self.state.config().node.interfaces;
         let answers = self.network.next_hops(&queries, attached).await;
+        let hops = keys.into_iter().zip(answers).map(|(key, answer)| {
+            let hop = match (answer, self.state.hops().get(&key)) {
+                (NextHop::Unresolved(unresolved), Some(Ok(known))) if is_passing(&unresolved) => {
+                    Ok(known.clone())
+                }
+                (NextHop::Unresolved(unresolved), _) => Err(unresolved.to_string()),
+                (NextHop::Resolved(hop), _) => Ok(Hop {
+                    ifindex: hop.ifindex,
+                    vlan: hop.vlan.unwrap_or(0),
+                    source_mac: hop.mac,
+                    destination_mac: hop.gateway_mac,
+                    mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
+                }),
+            };
+            (key, hop)
+        });
+        hops.chain(self.devices(devices).await).collect()
+    }
+
+    /// Looks devices up that packets are handed over to.
+    async fn devices(&self, keys: BTreeSet<HopKey>) -> Hops {
+        if keys.is_empty() {
+            return Hops::new();
+        }
+        let links = self.network.links().await;
+        let hop = |name: &str| match &links {
+            Ok(links) => device(name, links.get(name)),
+            Err(error) => Err(format!("{error:#}")),
+        };
         keys.into_iter()
-            .zip(answers)
-            .map(|(key, answer)| {
-                let hop = match (answer, self.state.hops().get(&key)) {
-                    (NextHop::Unresolved(unresolved), Some(Ok(known)))
-                        if is_passing(&unresolved) =>
-                    {
-                        Ok(known.clone())
-                    }
-                    (NextHop::Unresolved(unresolved), _) => Err(unresolved.to_string()),
-                    (NextHop::Resolved(hop), _) => Ok(Hop {
-                        ifindex: hop.ifindex,
-                        vlan: hop.vlan.unwrap_or(0),
-                        source_mac: hop.mac,
-                        destination_mac: hop.gateway_mac,
-                        mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
-                    }),
-                };
+            .map(|key| {
+                let hop = hop(key.as_device().unwrap_or_default());
                 (key, hop)
             })
             .collect()
@@ -143,6 +160,21 @@ fn query(key: &HopKey) -> Query {
         source: None,
         device: key.device.clone(),
     }
+}
+
+/// A device as the first link of a way.
+fn device(name: &str, link: Option<&vnet::Link>) -> Result<Hop, String> {
+    let link = link.ok_or_else(|| format!("there is no device {name}"))?;
+    if !(link.up && link.running) {
+        return Err(format!("device {name} is down"));
+    }
+    Ok(Hop {
+        ifindex: link.index,
+        vlan: 0,
+        source_mac: link.mac.unwrap_or_default(),
+        destination_mac: [0; 6],
+        mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+    })
 }
 
 /// Whether a next hop is unresolved for a reason that says nothing against its last answer.

@@ -8,6 +8,7 @@ pub(super) enum Part {
     Links,
     Probes,
     Maps,
+    Filters,
     Attachment,
     Sessions,
 }

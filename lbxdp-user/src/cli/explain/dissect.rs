@@ -19,6 +19,17 @@ pub(super) fn dissect(frame: &[u8], tunnel: Option<Encapsulation>) -> Vec<String
     layers
 }
 
+/// The headers of a packet that comes in by a device which may have no Ethernet headers; as
+/// [`dissect`].
+pub(super) fn from_device(packet: &[u8], device: &str) -> Vec<String> {
+    let mut layers = vec![format!("device    {device}")];
+    match packet.first().map(|first| first >> 4) {
+        Some(4 | 6) => ip(packet, None, &mut layers),
+        _ => ethernet(packet, None, &mut layers),
+    }
+    layers
+}
+
 fn ethernet(frame: &[u8], tunnel: Option<Encapsulation>, layers: &mut Vec<String>) {
     packet(SlicedPacket::from_ethernet(frame), tunnel, layers);
 }
@@ -127,7 +138,13 @@ fn packet(
                 ) => {
                     shim(udp.payload(), kind, layers);
                 }
-                Some(Encapsulation::None | Encapsulation::IpIp | Encapsulation::Gre) | None => {}
+                Some(
+                    Encapsulation::None
+                    | Encapsulation::Device
+                    | Encapsulation::IpIp
+                    | Encapsulation::Gre,
+                )
+                | None => {}
             }
         }
         Some(TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_)) => {
@@ -208,7 +225,9 @@ fn read_shim(bytes: &[u8], kind: Encapsulation, layers: &mut Vec<String>) -> Opt
                 ip(bytes.get(at..)?, None, layers);
             }
         }
-        Encapsulation::None | Encapsulation::IpIp => ip(bytes, None, layers),
+        Encapsulation::None | Encapsulation::Device | Encapsulation::IpIp => {
+            ip(bytes, None, layers)
+        }
     }
     Some(())
 }

@@ -47,6 +47,11 @@ pub(super) fn hints(
              `node.snat_timeouts` or spread the clients over more nodes."
                 .to_owned(),
         ),
+        Reason::NoMetadata => hints.push(
+            "Set xdp_mode = \"generic\" under [node], or choose a tunnel that the program encapsulates \
+             by itself."
+                .to_owned(),
+        ),
         Reason::NotConfigured => hints.push("Run the agent: lbxdp run --config FILE.".to_owned()),
         Reason::TooBig
         | Reason::TooBigLimited

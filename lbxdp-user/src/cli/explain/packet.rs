@@ -150,7 +150,9 @@ pub(super) fn tunnelled(frame: &[u8], peer: &PeerKey) -> Result<Vec<u8>> {
             port,
             inner: Some(inner),
         },
-        Some(Encapsulation::None) | None => bail!("the peer {} has no tunnel", peer.remote),
+        Some(Encapsulation::None | Encapsulation::Device) | None => {
+            bail!("the peer {} has no tunnel", peer.remote)
+        }
     };
     let path = prepare(&Tunnel {
         source: peer.remote.to_ip(),

@@ -331,11 +331,15 @@ fn path_steps(path: &Path, names: &Names) -> Vec<Step> {
         };
         steps.push(Step::new(
             "tunnel",
-            format!(
-                "{name}{encapsulation} {}, MTU {}",
-                text_of("outer"),
-                path.mtu
-            ),
+            if path.is_device() {
+                format!("{name}{}, MTU {}", text_of("next_hop"), path.mtu)
+            } else {
+                format!(
+                    "{name}{encapsulation} {}, MTU {}",
+                    text_of("outer"),
+                    path.mtu
+                )
+            },
             json!({ "tunnel": json_of("tunnel"), "encapsulation": encapsulation,
                     "outer": json_of("outer"), "mtu": path.mtu }),
         ));
@@ -430,8 +434,11 @@ fn route_text(route: Route) -> (String, Value) {
             (format!("{mac} on {interface}"), data)
         }
         Route::NotForwarded => ("this node itself".to_owned(), json!("not_forwarded")),
-        Route::NoNeighbour => (
-            "the next hop's MAC address is not known".to_owned(),
+        Route::NoNeighbour { ifindex } => (
+            format!(
+                "the next hop's MAC address is not known on {}",
+                interface_name(ifindex)
+            ),
             json!("no_neighbour"),
         ),
         Route::ForwardingOff => (

@@ -83,6 +83,10 @@ pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
         field("icmp_interval_ns", node.icmp_interval_ns),
         field("vlans", node.flags & NODE_VLANS != 0),
         field("ranges", node.flags & NODE_RANGES != 0),
+        field(
+            "uplink",
+            (node.uplink != 0).then(|| interface_name(node.uplink)),
+        ),
     ]
 }
 
@@ -307,7 +311,11 @@ pub(in crate::cli) fn path(path: &Path, names: &Names) -> Vec<Field> {
     let outer = outer_addresses(path);
     let tunnel =
         (path.tunnel != Path::NO_TUNNEL).then(|| names.of(EntityKind::Tunnel, path.tunnel.into()));
-    let kind = encapsulation_name(path.encapsulation);
+    let kind = if path.is_device() {
+        encapsulation_name(Encapsulation::Device as u8)
+    } else {
+        encapsulation_name(path.encapsulation)
+    };
     let next_hop = path.has(PATH_RESOLVED).then(|| {
         json!({
             "interface": interface_name(path.ifindex),
@@ -316,7 +324,9 @@ pub(in crate::cli) fn path(path: &Path, names: &Names) -> Vec<Field> {
             "source_mac": mac(path.source_mac),
         })
     });
-    let next_hop_text = if path.has(PATH_RESOLVED) {
+    let next_hop_text = if path.has(PATH_RESOLVED) && path.is_device() {
+        format!("the kernel's device {}", interface_name(path.ifindex))
+    } else if path.has(PATH_RESOLVED) {
         format!(
             "{} on {}",
             mac(path.destination_mac),
@@ -362,7 +372,7 @@ fn outer_addresses(path: &Path) -> Option<String> {
             .map(|octets: [u8; 16]| Ipv6Addr::from(octets))
     };
     match (path.encapsulation(), path.outer) {
-        (Some(Encapsulation::None) | None, _) => None,
+        (Some(Encapsulation::None | Encapsulation::Device) | None, _) => None,
         (Some(_), 4) => Some(format!("{} > {}", v4(12)?, v4(16)?)),
         (Some(_), 6) => Some(format!("{} > {}", v6(8)?, v6(24)?)),
         (Some(_), _) => None,
@@ -377,6 +387,7 @@ pub(in crate::cli) fn encapsulation_name(number: u8) -> &'static str {
         Some(Encapsulation::Gue) => "gue",
         Some(Encapsulation::Vxlan) => "vxlan",
         Some(Encapsulation::Geneve) => "geneve",
+        Some(Encapsulation::Device) => "device",
         None => "?",
     }
 }

@@ -195,7 +195,7 @@ pub(super) fn get(
         "TUNNELS" => {
             let index = slot(Some(EntityKind::Tunnel))?;
             at(&maps.tunnels, index)?
-                .filter(|path| path.outer != 0)
+                .filter(|path| path.is_in_use())
                 .map(|path| Entry::new(index.to_string(), tunnel(index, &path, names)))
         }
         "ROUTES" => {

@@ -29,6 +29,13 @@ impl EncapsulationName {
     }
 }
 
+/// Kinds of tunnels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TunnelName {
+    Encapsulated(EncapsulationName),
+    Device,
+}
+
 /// Encapsulation of direct server return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DsrName {
@@ -112,12 +119,13 @@ choice!(Protocol { "tcp" => Self::Tcp, "udp" => Self::Udp } unsupported {
     "sctp" => "listeners are TCP or UDP ports",
 });
 choice!(Hash { "flow" => Self::Flow, "source" => Self::Source });
-choice!(EncapsulationName {
-    "vxlan" => Self::Vxlan,
-    "geneve" => Self::Geneve,
-    "gre" => Self::Gre,
-    "ipip" => Self::IpIp,
-    "gue" => Self::Gue,
+choice!(TunnelName {
+    "vxlan" => Self::Encapsulated(EncapsulationName::Vxlan),
+    "geneve" => Self::Encapsulated(EncapsulationName::Geneve),
+    "gre" => Self::Encapsulated(EncapsulationName::Gre),
+    "ipip" => Self::Encapsulated(EncapsulationName::IpIp),
+    "gue" => Self::Encapsulated(EncapsulationName::Gue),
+    "device" => Self::Device,
 } unsupported {
     "wireguard" => "it needs the kernel's cryptography beside the packet path",
     "ipsec" => "it needs the kernel's cryptography beside the packet path",

@@ -160,6 +160,7 @@ pub(super) fn dsr(
         TunnelKind::Gre { key } => DsrEncapsulation::Gre { key },
         TunnelKind::IpIp => DsrEncapsulation::IpIp,
         TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
+        TunnelKind::Device => unreachable!("no encapsulation has this kind"),
     }
 }
 
@@ -198,7 +199,7 @@ pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
         TunnelKind::Vxlan { port, .. }
         | TunnelKind::Geneve { port, .. }
         | TunnelKind::Gue { port } => Some(port),
-        TunnelKind::Gre { .. } | TunnelKind::IpIp => None,
+        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Device => None,
     }
 }
 
@@ -206,7 +207,10 @@ pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
 pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
     match kind {
         TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => true,
-        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } => false,
+        // Of another's device it is not known.
+        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } | TunnelKind::Device => {
+            false
+        }
     }
 }
 
@@ -214,13 +218,17 @@ pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
 /// RFC 7348), GENEVE without options (8, RFC 8926), GUE (4), GRE (4, and 4 for a key, RFC 2890);
 /// an inner Ethernet header is 14.
 pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
-    let outer = if over_ipv4 { 20 } else { 40 };
+    let outer = match kind {
+        TunnelKind::Device => 0,
+        _ if over_ipv4 => 20,
+        _ => 40,
+    };
     outer
         + match kind {
             TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => 8 + 8 + 14,
             TunnelKind::Gre { key: Some(_) } => 8,
             TunnelKind::Gre { key: None } => 4,
-            TunnelKind::IpIp => 0,
+            TunnelKind::IpIp | TunnelKind::Device => 0,
             TunnelKind::Gue { .. } => 8 + 4,
         }
 }

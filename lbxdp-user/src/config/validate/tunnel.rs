@@ -1,5 +1,6 @@
 //! Tables `vnet.tunnel`: each by itself.
 
+mod device;
 mod health;
 mod inside;
 
@@ -15,8 +16,8 @@ use super::encapsulation::{
     Numbers, Outer, carries_ethernet, outer_header, overhead, tunnel_kind, udp_port,
 };
 use super::name;
-use crate::config::file::{self, Field};
-use crate::config::model::{Node, Tunnel};
+use crate::config::file::{self, Field, TunnelName};
+use crate::config::model::{Node, Tunnel, TunnelKind};
 use crate::config::report::Report;
 use crate::fnv;
 
@@ -86,21 +87,18 @@ fn tunnel(
         .required(
             path,
             "kind",
-            "write `vxlan`, `geneve`, `gre`, `ipip` or `gue`",
+            "write `vxlan`, `geneve`, `gre`, `ipip`, `gue` or `device`",
             report,
         )
-        .map(|&kind| tunnel_kind(kind, &numbers, report));
-    let remote = written
-        .remote
-        .required(
-            path,
-            "remote",
-            "write the outer address of the far end",
-            report,
-        )
-        .copied()
-        .filter(|&remote| check_usable(remote, &format!("{path}.remote"), report));
-    let local = remote.and_then(|remote| local(written, remote, node, report));
+        .map(|&kind| match kind {
+            TunnelName::Encapsulated(name) => tunnel_kind(name, &numbers, report),
+            TunnelName::Device => device::check(written, &numbers, report),
+        });
+    let ends = if kind.is_some_and(TunnelKind::is_device) {
+        Some(device::NO_ENDS)
+    } else {
+        ends(written, node, report)
+    };
     let (addresses, peers) = addresses_and_peers(written, report);
     let outer = kind.map(|kind| {
         let keys = Outer {
@@ -122,7 +120,7 @@ fn tunnel(
             "choose another name for the tunnel's device",
         );
     }
-    let (kind, remote, local) = (kind?, remote?, local?);
+    let (kind, (local, remote)) = (kind?, ends?);
     let routes = routes(written, &addresses, &peers, alone, report);
     if carries_ethernet(kind) {
         check_gateways(written, kind.name(), &routes, &peers, report);
@@ -144,6 +142,22 @@ fn tunnel(
         peers,
         routes,
     })
+}
+
+/// The outer addresses: of this node, and of the far end.
+fn ends(written: &file::Tunnel, node: &Node, report: &mut Report<'_>) -> Option<(IpAddr, IpAddr)> {
+    let path = &written.path;
+    let remote = written
+        .remote
+        .required(
+            path,
+            "remote",
+            "write the outer address of the far end",
+            report,
+        )
+        .copied()
+        .filter(|&remote| check_usable(remote, &format!("{path}.remote"), report))?;
+    Some((local(written, remote, node, report)?, remote))
 }
 
 fn local(

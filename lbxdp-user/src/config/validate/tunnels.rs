@@ -69,6 +69,10 @@ fn check_pair(a: &Named<'_>, b: &Named<'_>, report: &mut Report<'_>) {
 /// What a packet shows on arrival must tell which tunnel it came through.
 fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_>) {
     let (first, second) = (a.tunnel, b.tunnel);
+    // A device tells by itself.
+    if first.kind.is_device() || second.kind.is_device() {
+        return;
+    }
     let kind = first.kind.name();
     let ends = first.local == second.local && first.remote == second.remote;
     if ends && first.kind == second.kind {
@@ -79,7 +83,7 @@ fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_
                 TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => "give each its own `vni`",
                 TunnelKind::Gre { .. } => "give each its own `key`",
                 TunnelKind::Gue { .. } => "give each its own `port`",
-                TunnelKind::IpIp => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
+                TunnelKind::IpIp | TunnelKind::Device => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
             },
         );
         return;

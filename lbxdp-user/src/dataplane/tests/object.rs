@@ -278,7 +278,7 @@ fn explain_says_what_the_kernel_does() {
             // `enum xdp_action`.
             let action = match told.verdict.action {
                 Action::Drop => 1,
-                Action::Pass => 2,
+                Action::Pass | Action::HandOver(_) => 2,
                 Action::Transmit => 3,
                 Action::Redirect(_) => 4,
             };

@@ -18,10 +18,9 @@ const IFLA_GRE_FLAGS: u16 = 13;
 
 /// Kind and parameters of a device.
 pub(super) fn of(device: &Device) -> Vec<LinkInfo> {
-    vec![
-        LinkInfo::Kind(info_kind(device.link_kind())),
-        LinkInfo::Data(info_data(device)),
-    ]
+    let mut info = vec![LinkInfo::Kind(info_kind(device.link_kind()))];
+    info.extend(info_data(device).map(LinkInfo::Data));
+    info
 }
 
 fn info_kind(kind: LinkKind) -> InfoKind {
@@ -33,11 +32,12 @@ fn info_kind(kind: LinkKind) -> InfoKind {
         LinkKind::IpIp => InfoKind::IpIp,
         LinkKind::Sit => InfoKind::SitTun,
         LinkKind::Ip6Tnl => InfoKind::Ip6Tnl,
+        LinkKind::Foreign => InfoKind::Other(kind.name().to_owned()),
     }
 }
 
-fn info_data(device: &Device) -> InfoData {
-    match device.kind {
+fn info_data(device: &Device) -> Option<InfoData> {
+    Some(match device.kind {
         TunnelKind::Vxlan { vni, port } => InfoData::Vxlan(vxlan(device, vni, port)),
         TunnelKind::Geneve { vni, port } => InfoData::Geneve(geneve(device, vni, port)),
         TunnelKind::Gre { key } => gre(device, key),
@@ -53,7 +53,9 @@ fn info_data(device: &Device) -> InfoData {
             ]);
             InfoData::IpTunnel(attributes)
         }
-    }
+        // Never made.
+        TunnelKind::Device => return None,
+    })
 }
 
 fn vxlan(device: &Device, vni: u32, port: u16) -> Vec<InfoVxlan> {
@@ -177,6 +179,7 @@ fn ip_tunnel(device: &Device) -> Vec<InfoIpTunnel> {
             InfoIpTunnel::PMtuDisc(true),
         ]),
         LinkKind::Ip6Tnl
+        | LinkKind::Foreign
         | LinkKind::Vxlan
         | LinkKind::Geneve
         | LinkKind::Gre

@@ -399,3 +399,77 @@ proptest! {
         prop_assert!(kernel.links.is_empty() && kernel.routes.is_empty() && kernel.rules.is_empty());
     }
 }
+
+/// The name of a device of somebody else's.
+const THEIRS: &str = "theirs";
+
+/// A kernel with that device, up or not.
+fn with_theirs(up: bool) -> Observed {
+    let link = Link {
+        index: 9,
+        kind: Some("vxlan".to_owned()),
+        mac: Some([2; 6]),
+        mtu: 1500,
+        up,
+        running: up,
+        ..Link::default()
+    };
+    Observed {
+        links: [(THEIRS.to_owned(), link)].into(),
+        ..Observed::default()
+    }
+}
+
+fn desire_theirs() -> Desired {
+    let tunnel = tunnel(THEIRS, TunnelKind::Device, "0.0.0.0");
+    Desired::from_config(&config(&[("blue", 7, &[("one", tunnel)])]))
+}
+
+#[test]
+fn a_device_of_others_gets_routes_and_a_rule_and_nothing_else() {
+    let mut kernel = with_theirs(true);
+    let link = kernel.links[THEIRS].clone();
+    let Plan { commands, problems } = plan(&desire_theirs(), &kernel);
+    assert!(problems.is_empty(), "{problems:?}");
+    for command in &commands {
+        assert!(
+            matches!(command, Command::AddRoute(_) | Command::AddRule(_)),
+            "{command}"
+        );
+        execute(&mut kernel, command);
+    }
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(plan(&desire_theirs(), &kernel), Plan::default());
+    assert_eq!(kernel.links[THEIRS], link);
+    for command in removal(&kernel).commands {
+        execute(&mut kernel, &command);
+    }
+    assert_eq!(kernel, with_theirs(true), "what is not ours stays");
+}
+
+#[test]
+fn a_device_of_others_that_is_missing_or_down_is_spoken_of() {
+    for (kernel, words) in [
+        (Observed::default(), "there is no such device"),
+        (with_theirs(false), "it is down"),
+    ] {
+        let Plan { commands, problems } = plan(&desire_theirs(), &kernel);
+        assert!(commands.is_empty(), "{commands:?}");
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].subject, THEIRS);
+        assert!(problems[0].text.contains(words), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn a_strict_reverse_path_filter_of_a_device_of_others_is_spoken_of() {
+    let mut kernel = with_theirs(true);
+    let path = format!("net/ipv4/conf/{THEIRS}/rp_filter");
+    kernel.sysctls.insert(path, "1".to_owned());
+    let Plan { commands, problems } = plan(&desire_theirs(), &kernel);
+    assert!(
+        problems[0].text.contains("rp_filter to 0 or 2"),
+        "{problems:?}"
+    );
+    assert!(!(commands.iter()).any(|command| matches!(command, Command::SetSysctl { .. })));
+}
