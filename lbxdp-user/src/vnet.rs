@@ -16,6 +16,7 @@ mod desired;
 mod device;
 mod diagnosis;
 mod fou;
+mod generic;
 #[cfg(test)]
 mod lab;
 mod message;
@@ -23,6 +24,7 @@ mod network;
 mod observe;
 mod plan;
 mod resolve;
+mod wireguard;
 
 pub use apply::Failure;
 pub use desired::{

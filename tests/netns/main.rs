@@ -17,6 +17,7 @@ mod snat;
 mod stock;
 mod traffic;
 mod tunnel;
+mod wireguard;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

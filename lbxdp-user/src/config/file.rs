@@ -115,11 +115,11 @@ section! {
         name: String,
         /// For people.
         _description as "description": String,
-        /// Encapsulation; or `device`, a device that somebody else has made, and that is never changed. Required.
+        /// Encapsulation; or `wireguard`; or `device`, a device that somebody else has made, and that is never changed. Required.
         kind: TunnelName,
-        /// Outer address of the far end. Required, but not allowed for `device`.
+        /// Outer address of the far end. Required, but not allowed for `wireguard` and `device`.
         remote: IpAddr,
-        /// Outer address of this node. Default: the one of `node.addresses` of the same IP version. Not allowed for `device`.
+        /// Outer address of this node. Default: the one of `node.addresses` of the same IP version. Not allowed for `wireguard` and `device`.
         local: IpAddr,
         /// Network identifier of `vxlan` and `geneve`, 24 bits. Required for those, not allowed for others.
         vni: u32,
@@ -135,7 +135,7 @@ section! {
         routes: Vec<IpNet>,
         /// Largest IP packet that may enter, in bytes; at least 576, with IPv6 inside at least 1280. Default: 1500 less the encapsulation, see below.
         mtu: u16,
-        /// TTL or hop limit of the outer header, 1 to 255, or `"inherit"` for that of the packet inside. Default 64. Not allowed for `device`.
+        /// TTL or hop limit of the outer header, 1 to 255, or `"inherit"` for that of the packet inside. Default 64. Not allowed for `wireguard` and `device`.
         ttl: OrInherit,
         /// DSCP of the outer header, 0 to 63, or `"inherit"` for that of the packet inside. Default 0. ECN is always handed through, both ways, as RFC 6040 says.
         dscp: OrInherit,
@@ -143,8 +143,28 @@ section! {
         udp_checksum: bool,
         /// Name of the kernel's device, at most 15 bytes. Required for `device`; for others, default `lbx-NAME` if NAME begins with the VNet's name and has at most 11 bytes; else `lbx-`, up to 6 bytes of NAME, `-`, and 4 digits of a hash of VNet and NAME.
         device: String,
+        /// Keys and peer of `wireguard`. Required for it, not allowed for others.
+        wireguard: Wireguard,
         /// ICMP echo to the far end. On by default.
         health_check: HealthCheck,
+    }
+}
+
+section! {
+    /// The keys of a WireGuard tunnel, and its one peer, which may send what is in `routes` and `peers` and is sent that. Files are relative to the folder of the configuration file, owned by root, and without access for anybody else (mode 0600).
+    Wireguard ("vnet.tunnel.wireguard") {
+        /// File that holds this node's private key (`wg genkey`) and nothing else. Required.
+        private_key_file: PathBuf,
+        /// The peer's public key, in base64 (`wg pubkey`). Required.
+        peer_public_key: String,
+        /// File that holds a key that both ends share besides (`wg genpsk`). Default: none.
+        preshared_key_file: PathBuf,
+        /// UDP port at which the node listens. Default: the kernel chooses one; required without `endpoint`, since the peer must then dial in.
+        listen_port: u16,
+        /// Where the peer is found at first, address and port, as in `"203.0.113.2:51820"`; if it roams, it is followed. Default: it dials in.
+        endpoint: String,
+        /// Time between messages that keep the mapping of a NAT on the way alive, in whole seconds, `"1s"` to `"65535s"`. Default: none.
+        persistent_keepalive: Duration,
     }
 }
 

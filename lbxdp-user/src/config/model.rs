@@ -1,6 +1,7 @@
 //! What a configuration means: defaults applied, references resolved, contradictions excluded.
 
 mod ports;
+mod wireguard;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use lbxdp_ebpf::abi::VnetId;
 
 pub use ports::Ports;
+pub use wireguard::{Wireguard, WireguardKey};
 
 /// A whole configuration. Everything that it names exists in it.
 #[derive(Clone, PartialEq, Debug)]
@@ -176,6 +178,8 @@ pub struct Tunnel {
     pub device: String,
     /// Encapsulation and its numbers.
     pub kind: TunnelKind,
+    /// Of [`TunnelKind::Wireguard`]: keys and peer.
+    pub wireguard: Option<Wireguard>,
     /// Outer address of this node; unspecified where the kind has none.
     pub local: IpAddr,
     /// Outer address of the far end; unspecified where the kind has none, or it is not known.
@@ -246,6 +250,8 @@ pub enum TunnelKind {
         /// UDP port, 6080 unless configured.
         port: u16,
     },
+    /// WireGuard, by the kernel's device.
+    Wireguard,
     /// A device that somebody else has made, whatever it does.
     Device,
 }
@@ -261,7 +267,7 @@ impl TunnelKind {
             | Self::Gre { .. }
             | Self::IpIp
             | Self::Gue { .. } => false,
-            Self::Device => true,
+            Self::Wireguard | Self::Device => true,
         }
     }
 
@@ -274,6 +280,7 @@ impl TunnelKind {
             Self::Gre { .. } => "gre",
             Self::IpIp => "ipip",
             Self::Gue { .. } => "gue",
+            Self::Wireguard => "wireguard",
             Self::Device => "device",
         }
     }

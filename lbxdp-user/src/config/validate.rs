@@ -31,10 +31,10 @@ use super::report::Report;
 
 /// Reports all that contradicts the model, and returns what it means otherwise.
 ///
-/// `folder` is where a relative `hash_key_file` is looked for.
+/// `folder` is where relative files of keys are looked for.
 pub(super) fn validate(file: &File, folder: Option<&Path>, report: &mut Report<'_>) -> Config {
     let node = node::node(&file.node, folder, report);
-    let vnets = vnet::vnets(file.vnet.elements(), &node, report);
+    let vnets = vnet::vnets(file.vnet.elements(), &node, folder, report);
     let monitors = monitor::monitors(file.monitor.elements(), report);
     let pools = pool::pools(file.pool.elements(), &vnets, &monitors, report);
     let load_balancers =

@@ -106,7 +106,7 @@ pub(super) fn peer_key(tunnel: &Tunnel, hops: &Hops) -> Option<PeerKey> {
         TunnelKind::Gre { key } => (key.unwrap_or(0), 0),
         TunnelKind::IpIp => (0, 0),
         TunnelKind::Gue { port } => (0, port),
-        TunnelKind::Device => {
+        TunnelKind::Wireguard | TunnelKind::Device => {
             let hop = hops.get(&underlay_key(tunnel))?.as_ref().ok()?;
             return Some(PeerKey::of_device(hop.ifindex));
         }
@@ -139,9 +139,11 @@ pub(super) fn inner_key(tunnel: &Tunnel) -> Option<HopKey> {
             destination: *tunnel.peers.first()?,
             device: Some(tunnel.device.clone()),
         }),
-        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } | TunnelKind::Device => {
-            None
-        }
+        TunnelKind::Gre { .. }
+        | TunnelKind::IpIp
+        | TunnelKind::Gue { .. }
+        | TunnelKind::Wireguard
+        | TunnelKind::Device => None,
     }
 }
 
@@ -244,7 +246,9 @@ pub(super) fn into_tunnel(
         },
         (TunnelKind::IpIp, _) => Shape::IpIp,
         (TunnelKind::Gue { port }, _) => Shape::Gue { port },
-        (TunnelKind::Device, _) => return into_device(index, hop, tunnel.mtu),
+        (TunnelKind::Wireguard | TunnelKind::Device, _) => {
+            return into_device(index, hop, tunnel.mtu);
+        }
     };
     let headers = with_outer(
         encap::Tunnel::new(tunnel.local, tunnel.remote, shape),
@@ -335,7 +339,7 @@ pub(super) const fn encapsulation(kind: TunnelKind) -> Encapsulation {
         TunnelKind::Gre { .. } => Encapsulation::Gre,
         TunnelKind::IpIp => Encapsulation::IpIp,
         TunnelKind::Gue { .. } => Encapsulation::Gue,
-        TunnelKind::Device => Encapsulation::Device,
+        TunnelKind::Wireguard | TunnelKind::Device => Encapsulation::Device,
     }
 }
 

@@ -13,7 +13,7 @@ use super::desired::Desired;
 use super::diagnosis::diagnose;
 use super::network::{Network, Refusal};
 use super::plan::{Command, removal};
-use super::{fou, message};
+use super::{fou, message, wireguard};
 
 /// A command that could not be executed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +47,10 @@ impl Network {
             }
             if let Err(refusal) = self.execute(&command).await {
                 match command {
-                    Command::CreateDevice(_) | Command::OpenGuePort(..) | Command::SetUp(_) => {
+                    Command::CreateDevice(_)
+                    | Command::SetWireguard(_)
+                    | Command::OpenGuePort(..)
+                    | Command::SetUp(_) => {
                         lost.insert(subject.clone());
                     }
                     Command::DeleteRule(_)
@@ -126,6 +129,7 @@ impl Network {
                 let alias = LinkAttribute::IfAlias(device.alias());
                 self.set_link(&device.name, alias).await
             }
+            Command::SetWireguard(device) => wireguard::set(device),
             Command::SetMtu(name, mtu) => {
                 (self.set_link(name, LinkAttribute::Mtu(u32::from(*mtu)))).await
             }

@@ -350,6 +350,7 @@ pub(super) mod tests {
         Tunnel {
             device: device.to_owned(),
             kind,
+            wireguard: None,
             local: "192.0.2.1".parse().unwrap(),
             remote: remote.parse().unwrap(),
             addresses: vec!["10.255.0.1/30".parse().unwrap()],

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::VnetId;
 
-use crate::config::model::{Tunnel, TunnelKind};
+use crate::config::model::{Tunnel, TunnelKind, Wireguard};
 use crate::fnv;
 
 /// Device group of every device that the agent made. The kernel sets it as it creates the
@@ -46,6 +46,10 @@ pub struct Device {
     pub families: Families,
     /// The node's own addresses on it.
     pub addresses: BTreeSet<IpNet>,
+    /// Keys and peer, of WireGuard.
+    pub wireguard: Option<Wireguard>,
+    /// What the peer may send and is sent, of WireGuard.
+    pub allowed: BTreeSet<IpNet>,
 }
 
 /// IP versions carried.
@@ -74,6 +78,8 @@ pub enum LinkKind {
     Sit,
     /// IPv4 and IPv6 in IPv6.
     Ip6Tnl,
+    /// WireGuard.
+    Wireguard,
     /// Whatever somebody else has made.
     Foreign,
 }
@@ -106,6 +112,10 @@ impl Device {
             mtu: tunnel.mtu,
             families,
             addresses,
+            wireguard: tunnel.wireguard.clone(),
+            allowed: (tunnel.routes.iter().map(IpNet::trunc))
+                .chain(tunnel.peers.iter().copied().map(IpNet::from))
+                .collect(),
         }
     }
 
@@ -128,6 +138,7 @@ impl Device {
                 }
             }
             (TunnelKind::IpIp | TunnelKind::Gue { .. }, IpAddr::V6(_)) => LinkKind::Ip6Tnl,
+            (TunnelKind::Wireguard, _) => LinkKind::Wireguard,
             (TunnelKind::Device, _) => LinkKind::Foreign,
         }
     }
@@ -146,6 +157,7 @@ impl Device {
             TunnelKind::Gre { .. }
             | TunnelKind::IpIp
             | TunnelKind::Gue { .. }
+            | TunnelKind::Wireguard
             | TunnelKind::Device => false,
         }
     }
@@ -181,6 +193,7 @@ impl Device {
             | TunnelKind::Geneve { .. }
             | TunnelKind::Gre { .. }
             | TunnelKind::IpIp
+            | TunnelKind::Wireguard
             | TunnelKind::Device => None,
         }
     }
@@ -197,9 +210,13 @@ impl Device {
             TunnelKind::Gre { key: None } => write!(text, " gre"),
             TunnelKind::IpIp => write!(text, " {}", self.link_kind()),
             TunnelKind::Gue { port } => write!(text, " {} gue port {port}", self.link_kind()),
-            TunnelKind::Device => write!(text, " {}", self.link_kind()),
+            TunnelKind::Wireguard | TunnelKind::Device => write!(text, " {}", self.link_kind()),
         };
         written.expect("a String takes all that is written");
+        // A peer that roams is followed: where it is found at first is set once.
+        if let Some(endpoint) = self.wireguard.as_ref().and_then(|keys| keys.endpoint) {
+            write!(text, " endpoint {endpoint}").expect("a String takes all that is written");
+        }
         let Families { v4, v6 } = self.families;
         write!(
             text,
@@ -242,6 +259,7 @@ impl LinkKind {
             Self::IpIp => "ipip",
             Self::Sit => "sit",
             Self::Ip6Tnl => "ip6tnl",
+            Self::Wireguard => "wireguard",
             Self::Foreign => "device",
         }
     }
@@ -257,6 +275,7 @@ impl LinkKind {
             Self::IpIp => ("ipip", "CONFIG_NET_IPIP"),
             Self::Sit => ("sit", "CONFIG_IPV6_SIT"),
             Self::Ip6Tnl => ("ip6_tunnel", "CONFIG_IPV6_TUNNEL"),
+            Self::Wireguard => ("wireguard", "CONFIG_WIREGUARD"),
             // Never made.
             Self::Foreign => ("", ""),
         }
@@ -331,6 +350,8 @@ pub(super) mod tests {
                 v6: inner.iter().any(|net| net.addr().is_ipv6()),
             },
             addresses: inner,
+            wireguard: None,
+            allowed: BTreeSet::new(),
         }
     }
 

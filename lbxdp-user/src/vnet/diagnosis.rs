@@ -27,6 +27,19 @@ pub(super) fn diagnose(command: &Command, refusal: &Refusal) -> String {
                 libc::EADDRNOTAVAIL => Some(not_ours(&port.local.to_string())),
                 _ => None,
             },
+            Command::SetWireguard(device) => match refusal.errno {
+                libc::EADDRINUSE => Some(
+                    "another program, or another WireGuard device, has this `listen_port` (`ss \
+                     -ulpn`, `wg show`): free it, or choose another"
+                        .to_owned(),
+                ),
+                libc::ENOENT => Some(format!(
+                    "the kernel does not speak WireGuard's netlink: is module wireguard loaded, and \
+                     {} a device of it?",
+                    device.name
+                )),
+                _ => None,
+            },
             Command::SetMtu(..) if refusal.errno == libc::EINVAL => {
                 Some("the device does not take this MTU".to_owned())
             }
@@ -82,6 +95,11 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
     let kind = device.link_kind();
     let (module, option) = kind.module();
     match errno {
+        libc::EOPNOTSUPP | libc::EAFNOSUPPORT if device.kind.is_device() => Some(format!(
+            "the kernel offers no `{kind}` devices: load module {module} or enable {option}; tunnel \
+             {} carries nothing until then",
+            device.owner
+        )),
         libc::EOPNOTSUPP | libc::EAFNOSUPPORT => Some(format!(
             "the kernel offers no `{kind}` devices: load module {module} or enable {option}; XDP \
              still carries traffic, but probes cannot take the tunnel"
@@ -95,6 +113,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
             TunnelKind::Gre { .. }
             | TunnelKind::IpIp
             | TunnelKind::Gue { .. }
+            | TunnelKind::Wireguard
             | TunnelKind::Device => format!(
                 "another `{kind}` device joins {} to {}, or has the name {}: remove it (`ip -d \
                  link show type {kind}`)",
@@ -108,7 +127,10 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
                 "another program, or a device with other settings, has UDP port {port} (`ss \
                  -ulpn`): free it, or give the tunnel another `port`"
             )),
-            TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Device => None,
+            TunnelKind::Gre { .. }
+            | TunnelKind::IpIp
+            | TunnelKind::Wireguard
+            | TunnelKind::Device => None,
         },
         libc::EINVAL => match device.kind {
             TunnelKind::Gue { .. } => Some(format!(
@@ -119,6 +141,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
             | TunnelKind::Geneve { .. }
             | TunnelKind::Gre { .. }
             | TunnelKind::IpIp
+            | TunnelKind::Wireguard
             | TunnelKind::Device => Some(format!(
                 "the kernel does not take a `{kind}` device with these settings"
             )),

@@ -16,9 +16,9 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, Ro
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 
 use super::desired::{Desired, Family, PROTOCOL, Route, Rule};
-use super::device::{DEVICE_GROUP, GuePort};
+use super::device::{DEVICE_GROUP, GuePort, LinkKind};
 use super::network::{Network, Refusal};
-use super::{fou, message};
+use super::{fou, message, wireguard};
 
 /// `net.ipv4.conf.all.rp_filter`, which is the least that holds for any device.
 pub(super) const REVERSE_PATH_OF_ALL: &str = "net/ipv4/conf/all/rp_filter";
@@ -36,6 +36,8 @@ pub struct Observed {
     pub rules: BTreeSet<Rule>,
     /// GUE ports that are open and bound to an address.
     pub gue_ports: BTreeSet<GuePort>,
+    /// What WireGuard devices of ours are set to.
+    pub wireguard: BTreeMap<String, wireguard::Set>,
     /// Kernel settings that matter, by path below `/proc/sys`; those that exist.
     pub sysctls: BTreeMap<String, String>,
     /// Whether the kernel speaks IPv6.
@@ -106,6 +108,14 @@ impl Network {
         let aliases = observed.links.values().filter(|link| link.is_ours());
         if (aliases.map(|link| &link.alias)).any(|alias| GuePort::from_alias(alias).is_some()) {
             observed.gue_ports = fou::ports().unwrap_or_default();
+        }
+        for (name, link) in &observed.links {
+            if link.is_ours()
+                && link.kind.as_deref() == Some(LinkKind::Wireguard.name())
+                && let Ok(set) = wireguard::get(name)
+            {
+                observed.wireguard.insert(name.clone(), set);
+            }
         }
         let paths = desired.sysctls.iter().map(|sysctl| sysctl.path.as_str());
         for path in paths.chain([REVERSE_PATH_OF_ALL]) {

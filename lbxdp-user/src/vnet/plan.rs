@@ -199,6 +199,12 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+        if let Some(wanted) = &device.wireguard {
+            let set = (self.observed.wireguard.get(&device.name)).filter(|_| seen.is_some());
+            if !set.is_some_and(|set| set.is(wanted, &device.allowed)) {
+                self.do_(Command::SetWireguard(device.clone()));
+            }
+        }
         self.set_device_sysctls(device, seen.is_some());
         if !seen.is_some_and(|link| link.up) {
             self.do_(Command::SetUp(device.name.clone()));

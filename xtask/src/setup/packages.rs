@@ -9,7 +9,7 @@ use crate::nested;
 use crate::progress::{self, bold};
 
 /// The programs of [`run_time`], to print.
-pub(crate) const RUN_TIME_NAMES: &str = "ip, nsenter, curl, tshark";
+pub(crate) const RUN_TIME_NAMES: &str = "ip, nsenter, curl, tshark, wg";
 
 /// A Debian package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,11 @@ pub(crate) fn run_time() -> Vec<Package> {
             "tshark",
             Gives::Program("tshark"),
             "a dissector that is not ours judges our packets",
+        ),
+        package(
+            "wireguard-tools",
+            Gives::Program("wg"),
+            "sets the far ends of WireGuard tunnels, which are not ours",
         ),
     ]
 }

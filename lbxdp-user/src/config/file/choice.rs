@@ -33,6 +33,7 @@ impl EncapsulationName {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TunnelName {
     Encapsulated(EncapsulationName),
+    Wireguard,
     Device,
 }
 
@@ -125,9 +126,9 @@ choice!(TunnelName {
     "gre" => Self::Encapsulated(EncapsulationName::Gre),
     "ipip" => Self::Encapsulated(EncapsulationName::IpIp),
     "gue" => Self::Encapsulated(EncapsulationName::Gue),
+    "wireguard" => Self::Wireguard,
     "device" => Self::Device,
 } unsupported {
-    "wireguard" => "it needs the kernel's cryptography beside the packet path",
     "ipsec" => "it needs the kernel's cryptography beside the packet path",
 });
 choice!(DsrName {

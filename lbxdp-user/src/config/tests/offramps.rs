@@ -68,3 +68,67 @@ fn clients_in_a_vnet_are_not_served_by_way_of_devices() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].1.contains("clients of vnet \"blue\""), "{found:?}");
 }
+
+const WIREGUARD: &str = include_str!("../../../examples/wireguard.toml");
+const KEY: &str = "6BDEpqfJtQRsWyuLFKFSTGR5rXtDQXvnyIvGBDfAVkw=";
+
+/// A folder with a configuration and, beside it, the key that it names.
+fn folder(text: &str, mode: u32) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("blue.key");
+    std::fs::write(&key, format!("{KEY}\n")).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+    let file = folder.path().join("lbxdp.toml");
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    folder
+}
+
+#[test]
+fn the_example_with_wireguard_is_valid_and_shows_no_key() {
+    let folder = folder(WIREGUARD, 0o600);
+    let loaded = load(&folder.path().join("lbxdp.toml")).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let tunnel = &loaded.config.vnets["blue"].tunnels["blue-1"];
+    assert_eq!(tunnel.kind, TunnelKind::Wireguard);
+    assert_eq!(tunnel.mtu, 1420);
+    let keys = tunnel.wireguard.as_ref().unwrap();
+    assert_eq!(keys.listen_port, Some(51_820));
+    assert_eq!(keys.private_key.0[..3], [0xe8, 0x10, 0xc4]);
+    let shown = format!("{:?}", loaded.config);
+    assert!(
+        !shown.contains("232, 16, 196") && !shown.contains(KEY),
+        "{shown}"
+    );
+}
+
+#[test]
+fn mistakes_of_a_wireguard_tunnel_are_told_all_at_once_without_the_key() {
+    let edits = [
+        (
+            "listen_port = 51820",
+            "endpoint = \"example.net:51820\"\npersistent_keepalive = \"25500ms\"",
+        ),
+        ("peer_public_key = \"yAnz", "peer_public_key = \"yAn"),
+        (
+            "kind = \"wireguard\"\n",
+            "kind = \"wireguard\"\nremote = \"203.0.113.2\"\nvni = 1\n",
+        ),
+    ];
+    let folder = folder(&edited(WIREGUARD, &edits), 0o640);
+    let invalid = load(&folder.path().join("lbxdp.toml")).unwrap_err();
+    let text = invalid.to_string();
+    for words in [
+        "tunnel[blue-1].remote",
+        "tunnel[blue-1].vni",
+        "wireguard.private_key_file",
+        "blue.key: others than its owner have access (mode 0640)",
+        "wireguard.peer_public_key",
+        "wireguard.endpoint",
+        "wireguard.persistent_keepalive",
+    ] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+    assert!(!text.contains(&KEY[..12]), "{text}");
+}

@@ -160,7 +160,9 @@ pub(super) fn dsr(
         TunnelKind::Gre { key } => DsrEncapsulation::Gre { key },
         TunnelKind::IpIp => DsrEncapsulation::IpIp,
         TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
-        TunnelKind::Device => unreachable!("no encapsulation has this kind"),
+        TunnelKind::Wireguard | TunnelKind::Device => {
+            unreachable!("no encapsulation has this kind")
+        }
     }
 }
 
@@ -199,7 +201,9 @@ pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
         TunnelKind::Vxlan { port, .. }
         | TunnelKind::Geneve { port, .. }
         | TunnelKind::Gue { port } => Some(port),
-        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Device => None,
+        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Wireguard | TunnelKind::Device => {
+            None
+        }
     }
 }
 
@@ -208,9 +212,11 @@ pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
     match kind {
         TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => true,
         // Of another's device it is not known.
-        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Gue { .. } | TunnelKind::Device => {
-            false
-        }
+        TunnelKind::Gre { .. }
+        | TunnelKind::IpIp
+        | TunnelKind::Gue { .. }
+        | TunnelKind::Wireguard
+        | TunnelKind::Device => false,
     }
 }
 
@@ -219,6 +225,8 @@ pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
 /// an inner Ethernet header is 14.
 pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
     let outer = match kind {
+        // Of the far end's address nothing may be known: as over IPv6, which is larger.
+        TunnelKind::Wireguard => 40,
         TunnelKind::Device => 0,
         _ if over_ipv4 => 20,
         _ => 40,
@@ -229,6 +237,8 @@ pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
             TunnelKind::Gre { key: Some(_) } => 8,
             TunnelKind::Gre { key: None } => 4,
             TunnelKind::IpIp | TunnelKind::Device => 0,
+            // UDP, and type, receiver, counter and tag of a data message.
+            TunnelKind::Wireguard => 8 + 16 + 16,
             TunnelKind::Gue { .. } => 8 + 4,
         }
 }

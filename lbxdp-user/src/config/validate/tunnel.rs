@@ -3,9 +3,11 @@
 mod device;
 mod health;
 mod inside;
+mod wireguard;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnet::IpNet;
 
@@ -28,6 +30,7 @@ pub(super) fn tunnels(
     vnet_name: &str,
     vnet: &file::Vnet,
     node: &Node,
+    folder: Option<&Path>,
     report: &mut Report<'_>,
 ) -> BTreeMap<String, Tunnel> {
     let written = vnet.tunnel.elements();
@@ -43,7 +46,7 @@ pub(super) fn tunnels(
         .iter()
         .filter_map(|tunnel| {
             let name = name::check(&tunnel.name, &tunnel.path, "tunnel of this vnet", report);
-            let tunnel = self::tunnel(vnet_name, &name, tunnel, alone, node, report)?;
+            let tunnel = self::tunnel(vnet_name, &name, tunnel, alone, node, folder, report)?;
             Some((name, tunnel))
         })
         .collect()
@@ -73,6 +76,7 @@ fn tunnel(
     written: &file::Tunnel,
     alone: bool,
     node: &Node,
+    folder: Option<&Path>,
     report: &mut Report<'_>,
 ) -> Option<Tunnel> {
     let path = &written.path;
@@ -87,15 +91,31 @@ fn tunnel(
         .required(
             path,
             "kind",
-            "write `vxlan`, `geneve`, `gre`, `ipip`, `gue` or `device`",
+            "write `vxlan`, `geneve`, `gre`, `ipip`, `gue`, `wireguard` or `device`",
             report,
         )
         .map(|&kind| match kind {
             TunnelName::Encapsulated(name) => tunnel_kind(name, &numbers, report),
+            TunnelName::Wireguard => wireguard::check(written, &numbers, report),
             TunnelName::Device => device::check(written, &numbers, report),
         });
+    let keys = match kind {
+        Some(TunnelKind::Wireguard) => Some(wireguard::keys(written, folder, report)),
+        _ => {
+            if written.wireguard.given().is_some() {
+                report.error(
+                    format!("{path}.wireguard"),
+                    "the tunnel is of another kind",
+                    "remove it, or write `kind = \"wireguard\"`",
+                );
+            }
+            None
+        }
+    };
     let ends = if kind.is_some_and(TunnelKind::is_device) {
-        Some(device::NO_ENDS)
+        let (local, nowhere) = device::NO_ENDS;
+        let endpoint = keys.iter().flatten().find_map(|keys| keys.endpoint);
+        Some((local, endpoint.map_or(nowhere, |endpoint| endpoint.ip())))
     } else {
         ends(written, node, report)
     };
@@ -121,6 +141,10 @@ fn tunnel(
         );
     }
     let (kind, (local, remote)) = (kind?, ends?);
+    let keys = match keys {
+        Some(keys) => Some(keys?),
+        None => None,
+    };
     let routes = routes(written, &addresses, &peers, alone, report);
     if carries_ethernet(kind) {
         check_gateways(written, kind.name(), &routes, &peers, report);
@@ -128,6 +152,7 @@ fn tunnel(
     Some(Tunnel {
         device,
         kind,
+        wireguard: keys,
         local,
         remote,
         mtu: mtu(

@@ -83,7 +83,7 @@ fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_
                 TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => "give each its own `vni`",
                 TunnelKind::Gre { .. } => "give each its own `key`",
                 TunnelKind::Gue { .. } => "give each its own `port`",
-                TunnelKind::IpIp | TunnelKind::Device => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
+                TunnelKind::IpIp | TunnelKind::Wireguard | TunnelKind::Device => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
             },
         );
         return;

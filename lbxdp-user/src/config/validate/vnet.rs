@@ -1,6 +1,7 @@
 //! Tables `vnet`, and the numbers of VNets.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use lbxdp_ebpf::abi::VnetId;
 
@@ -16,6 +17,7 @@ const DERIVED: u32 = 0x6c00_0000;
 pub(super) fn vnets(
     written: &[file::Vnet],
     node: &Node,
+    folder: Option<&Path>,
     report: &mut Report<'_>,
 ) -> BTreeMap<String, Vnet> {
     let mut vnets = BTreeMap::new();
@@ -38,7 +40,7 @@ pub(super) fn vnets(
             );
         }
         ids.insert(id, name.clone());
-        let tunnels = tunnel::tunnels(&name, vnet, node, report);
+        let tunnels = tunnel::tunnels(&name, vnet, node, folder, report);
         let snat = snat::ranges(&vnet.snat, &format!("{}.snat", vnet.path), report);
         vnets.insert(name, Vnet { id, snat, tunnels });
     }

@@ -32,6 +32,7 @@ fn info_kind(kind: LinkKind) -> InfoKind {
         LinkKind::IpIp => InfoKind::IpIp,
         LinkKind::Sit => InfoKind::SitTun,
         LinkKind::Ip6Tnl => InfoKind::Ip6Tnl,
+        LinkKind::Wireguard => InfoKind::Wireguard,
         LinkKind::Foreign => InfoKind::Other(kind.name().to_owned()),
     }
 }
@@ -53,8 +54,8 @@ fn info_data(device: &Device) -> Option<InfoData> {
             ]);
             InfoData::IpTunnel(attributes)
         }
-        // Never made.
-        TunnelKind::Device => return None,
+        // Nothing is set as it is made.
+        TunnelKind::Wireguard | TunnelKind::Device => return None,
     })
 }
 
@@ -179,6 +180,7 @@ fn ip_tunnel(device: &Device) -> Vec<InfoIpTunnel> {
             InfoIpTunnel::PMtuDisc(true),
         ]),
         LinkKind::Ip6Tnl
+        | LinkKind::Wireguard
         | LinkKind::Foreign
         | LinkKind::Vxlan
         | LinkKind::Geneve

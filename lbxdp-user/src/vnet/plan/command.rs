@@ -27,6 +27,8 @@ pub enum Command {
     OpenGuePort(GuePort, String),
     /// Makes a device; it is down and has no addresses.
     CreateDevice(Device),
+    /// Sets keys and peer of a WireGuard device, in the place of others.
+    SetWireguard(Device),
     /// Changes a device's MTU, in bytes.
     SetMtu(String, u16),
     /// Changes a device's MAC address.
@@ -57,7 +59,7 @@ impl Command {
         match self {
             Self::DeleteRule(rule) | Self::AddRule(rule) => &rule.device,
             Self::DeleteRoute(route) | Self::AddRoute(route) => &route.device,
-            Self::CreateDevice(device) => &device.name,
+            Self::CreateDevice(device) | Self::SetWireguard(device) => &device.name,
             Self::CloseGuePort(_) => "gue",
             Self::DeleteDevice { name, .. }
             | Self::OpenGuePort(_, name)
@@ -87,6 +89,7 @@ impl fmt::Display for Command {
                 device.remote,
                 device.owner
             ),
+            Self::SetWireguard(device) => write!(f, "set keys and peer of {}", device.name),
             Self::SetMtu(device, mtu) => write!(f, "set the MTU of {device} to {mtu}"),
             Self::SetMac(device, _) => write!(f, "set the MAC address of {device}"),
             Self::SetSysctl { path, value } => write!(f, "set {path} to {value}"),

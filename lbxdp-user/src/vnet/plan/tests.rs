@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::super::desired::tests::{config, tunnel};
 use super::super::device::DEVICE_GROUP;
 use super::super::observe::ForeignRoute;
+use super::super::wireguard;
 use super::*;
 use crate::config::model::{Config, Tunnel, TunnelKind};
 
@@ -50,6 +51,12 @@ fn execute(kernel: &mut Observed, command: &Command) {
             };
             let taken = kernel.links.insert(device.name.clone(), link);
             assert_eq!(taken, None, "EEXIST: {}", device.name);
+        }
+        Command::SetWireguard(device) => {
+            assert!(kernel.links[&device.name].is_ours());
+            let keys = device.wireguard.as_ref().unwrap();
+            let set = wireguard::Set::of(keys, &device.allowed);
+            kernel.wireguard.insert(device.name, set);
         }
         Command::SetMtu(name, mtu) => kernel.links.get_mut(&name).unwrap().mtu = u32::from(mtu),
         Command::SetMac(name, mac) => kernel.links.get_mut(&name).unwrap().mac = Some(mac),

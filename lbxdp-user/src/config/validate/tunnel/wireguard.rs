@@ -1,0 +1,286 @@
+//! Tables `vnet.tunnel.wireguard`.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::file::{self, Field};
+use crate::config::model::{TunnelKind, Wireguard, WireguardKey};
+use crate::config::report::Report;
+use crate::config::validate::encapsulation::{Numbers, forbid_all};
+
+const MAKE_KEY: &str = "make one: (umask 077; wg genkey > FILE)";
+
+/// Reports keys that WireGuard has no use for, or has under other names.
+pub(super) fn check(
+    written: &file::Tunnel,
+    numbers: &Numbers<'_>,
+    report: &mut Report<'_>,
+) -> TunnelKind {
+    let kind = TunnelKind::Wireguard.name();
+    let path = &written.path;
+    forbid_all(numbers, kind, report);
+    for (there, key, hint) in [
+        (
+            written.remote.given().is_some(),
+            "remote",
+            "remove it, and write `wireguard.endpoint`, or let the peer dial in",
+        ),
+        (
+            written.local.given().is_some(),
+            "local",
+            "remove it: the node's routes decide",
+        ),
+        (
+            written.ttl.given().is_some(),
+            "ttl",
+            "remove it: the kernel decides",
+        ),
+    ] {
+        if there {
+            report.error(
+                format!("{path}.{key}"),
+                format!("{kind} has no `{key}`"),
+                hint,
+            );
+        }
+    }
+    TunnelKind::Wireguard
+}
+
+/// The keys and the peer; `None` if any of it is wrong, which has then been reported.
+pub(super) fn keys(
+    written: &file::Tunnel,
+    folder: Option<&Path>,
+    report: &mut Report<'_>,
+) -> Option<Wireguard> {
+    let hint = "write a table `[vnet.tunnel.wireguard]` with `private_key_file` and \
+                `peer_public_key`";
+    let table = written
+        .wireguard
+        .required(&written.path, "wireguard", hint, report)?;
+    let path = format!("{}.wireguard", written.path);
+    let private_key = table
+        .private_key_file
+        .required(&path, "private_key_file", MAKE_KEY, report)
+        .and_then(|file| from_file(file, folder, &format!("{path}.private_key_file"), report));
+    let preshared_key = match table.preshared_key_file.given() {
+        None => Some(None),
+        Some(file) => {
+            from_file(file, folder, &format!("{path}.preshared_key_file"), report).map(Some)
+        }
+    };
+    let peer_public_key = table
+        .peer_public_key
+        .required(
+            &path,
+            "peer_public_key",
+            "write the output of `wg pubkey`",
+            report,
+        )
+        .and_then(|text| {
+            let key = decode(text);
+            if key.is_none() {
+                report.error(
+                    format!("{path}.peer_public_key"),
+                    format!("{text:?} is no key in base64"),
+                    "write the 44 characters that `wg pubkey` prints at the peer",
+                );
+            }
+            key
+        });
+    let listen_port = table.listen_port.given().copied();
+    if listen_port == Some(0) {
+        report.error(
+            format!("{path}.listen_port"),
+            "0 is no UDP port",
+            "from 1 to 65535, or leave it out: the kernel then chooses one",
+        );
+    }
+    let endpoint = match table.endpoint.given() {
+        None => Some(None),
+        Some(text) => endpoint(text, &path, report).map(Some),
+    };
+    if listen_port.is_none() && table.endpoint.is_absent() {
+        report.error(
+            &path,
+            "neither `endpoint` nor `listen_port` is there, so neither end can find the other",
+            "write `listen_port` if the peer dials in, `endpoint` if this node does",
+        );
+    }
+    let persistent_keepalive = keepalive(&table.persistent_keepalive, &path, report);
+    Some(Wireguard {
+        private_key: private_key?,
+        listen_port,
+        peer_public_key: peer_public_key?,
+        preshared_key: preshared_key?,
+        endpoint: endpoint?,
+        persistent_keepalive,
+    })
+}
+
+fn endpoint(text: &str, path: &str, report: &mut Report<'_>) -> Option<SocketAddr> {
+    let endpoint = text.parse().ok().filter(|address: &SocketAddr| {
+        address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+    });
+    if endpoint.is_none() {
+        report.error(
+            format!("{path}.endpoint"),
+            format!("{text:?} is no address with a port"),
+            "write it as in \"203.0.113.2:51820\" or \"[2001:db8::2]:51820\"; host names are not \
+             resolved",
+        );
+    }
+    endpoint
+}
+
+fn keepalive(written: &Field<Duration>, path: &str, report: &mut Report<'_>) -> u16 {
+    let Some(&time) = written.given() else {
+        return 0;
+    };
+    let seconds = u16::try_from(time.as_secs()).ok();
+    match seconds.filter(|seconds| *seconds != 0 && time.subsec_nanos() == 0) {
+        Some(seconds) => seconds,
+        None => {
+            report.error(
+                format!("{path}.persistent_keepalive"),
+                format!("{time:?} is no time that WireGuard takes"),
+                "whole seconds, \"1s\" to \"65535s\"; \"25s\" is usual",
+            );
+            0
+        }
+    }
+}
+
+/// Reads a key from a file that root alone can read. Messages name the file and say nothing of what
+/// is in it.
+fn from_file(
+    file: &PathBuf,
+    folder: Option<&Path>,
+    path: &str,
+    report: &mut Report<'_>,
+) -> Option<WireguardKey> {
+    let file = folder.map_or_else(|| file.clone(), |folder| folder.join(file));
+    match read(&file) {
+        Ok(key) => Some(key),
+        Err((problem, hint)) => {
+            report.error(path, format!("{}: {problem}", file.display()), hint);
+            None
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<WireguardKey, (String, String)> {
+    let failed = |error: std::io::Error| {
+        let hint = "check the path; a relative one is relative to the configuration file";
+        (error.to_string(), hint.to_owned())
+    };
+    let meta = fs::metadata(file).map_err(failed)?;
+    let mode = meta.permissions().mode() & 0o777;
+    if !meta.is_file() || meta.len() > 1024 {
+        return Err(("is no file with a key".to_owned(), MAKE_KEY.to_owned()));
+    }
+    // Without root, as `lbxdp check` may run, one's own files are as good.
+    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
+        let problem = format!(
+            "belongs to user {}, who can read it, not to root",
+            meta.uid()
+        );
+        return Err((problem, format!("`chown root {}`", file.display())));
+    }
+    if mode & 0o077 != 0 {
+        let problem = format!("others than its owner have access (mode {mode:04o})");
+        return Err((problem, format!("`chmod 600 {}`", file.display())));
+    }
+    let text = fs::read_to_string(file).map_err(failed)?;
+    decode(text.trim()).ok_or_else(|| {
+        let problem = "holds something else than one key in base64, of 44 characters".to_owned();
+        (problem, MAKE_KEY.to_owned())
+    })
+}
+
+/// Decodes a key in base64 (RFC 4648, 4), as `wg` writes it.
+fn decode(text: &str) -> Option<WireguardKey> {
+    let digits = text.strip_suffix('=').filter(|digits| digits.len() == 43)?;
+    let mut key = [0; 32];
+    let (mut bits, mut count, mut at) = (0_u32, 0, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            *key.get_mut(at)? = (bits >> count) as u8;
+            at += 1;
+        }
+    }
+    // The last two bits belong to no byte.
+    (at == 32 && bits & 0b11 == 0).then_some(WireguardKey(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use super::*;
+
+    const KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+
+    #[test]
+    fn keys_are_read_as_wg_writes_them() {
+        let WireguardKey(key) = decode(KEY).unwrap();
+        assert_eq!(key[..4], [0xc8, 0x09, 0xf3, 0xe5]);
+        assert_eq!(key[31], 0x69);
+        for bad in [
+            "",
+            "yAnz",
+            &KEY[..43],
+            &KEY.replace('+', "-"),
+            &KEY.replace("k=", "l="),
+        ] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_by_name_and_mode_and_no_message_has_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let write = |mode, text: &str| {
+            let _ = fs::remove_file(&file);
+            let mut options = fs::OpenOptions::new();
+            let mut open = options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&file)
+                .unwrap();
+            open.write_all(text.as_bytes()).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write(0o600, &format!("{KEY}\n"));
+        let key = read(&file).unwrap();
+        assert_eq!(Some(key), decode(KEY));
+        assert!(!format!("{key:?}").contains("200"), "{key:?}");
+        write(0o640, KEY);
+        let (problem, hint) = read(&file).unwrap_err();
+        assert!(problem.contains("0640"), "{problem}");
+        assert!(hint.contains("chmod 600") && hint.contains("key"), "{hint}");
+        write(0o600, &KEY[1..]);
+        let (problem, hint) = read(&file).unwrap_err();
+        assert!(
+            !format!("{problem}{hint}").contains(&KEY[1..20]),
+            "{problem}"
+        );
+    }
+}
