@@ -9,7 +9,7 @@ use lbxdp_ebpf::mem::MemFrame;
 use lbxdp_ebpf::verdict::Action;
 use tests::bench::{self, Effort};
 use tests::cases::world::ETH0;
-use tests::cases::{self, Case, Hook};
+use tests::cases::{self, Case};
 use tests::engine::kernel::{self, Kernel};
 use tests::engine::{host, object};
 use tests::fuzz::differential::{self, Report};
