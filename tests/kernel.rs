@@ -19,6 +19,8 @@ use tests::packet::tshark;
 
 /// Instructions that the verifier may process.
 const VERIFIER_BUDGET: u32 = 100_000;
+/// The same of a program that also logs each packet, which none does in production.
+const TRACING_BUDGET: u32 = 110_000;
 /// Bytes that the maps may take with their default sizes.
 const MEMORY_BUDGET: u64 = 64 << 20;
 
@@ -132,7 +134,7 @@ fn every_program_keeps_the_verifiers_budget() {
         return;
     };
     drop(kernel);
-    keep_the_budget(kernel::QUIET);
+    keep_the_budget(kernel::QUIET, VERIFIER_BUDGET);
 }
 
 #[test]
@@ -141,19 +143,17 @@ fn every_program_loads_with_tracing_too() {
         return;
     };
     drop(kernel);
-    keep_the_budget(kernel::TRACE);
+    keep_the_budget(kernel::TRACE, TRACING_BUDGET);
 }
 
-fn keep_the_budget(log_level: u8) {
+fn keep_the_budget(log_level: u8, budget: u32) {
     let programs = kernel::verified_instructions(log_level).expect("every program loads");
     for (name, instructions) in &programs {
-        println!(
-            "verifier: {instructions} instructions processed for {name}, of {VERIFIER_BUDGET}"
-        );
+        println!("verifier: {instructions} instructions processed for {name}, of {budget}");
     }
     assert!(programs.iter().any(|(name, _)| name == "lbxdp"));
     for (name, instructions) in programs {
-        assert!(instructions <= VERIFIER_BUDGET, "{name}");
+        assert!(instructions <= budget, "{name}");
     }
 }
 

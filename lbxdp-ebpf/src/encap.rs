@@ -59,6 +59,7 @@ pub fn push<F: Frame>(
     hash: u32,
 ) -> Option<()> {
     let header_len = usize::from(path.header_len);
+    frame.put(start, path.header.get(..header_len)?)?;
     // Here, once for all headers, and not where it is used, once for each: programs are verified,
     // and given a stack, for all they might do.
     let mut sum = None;
@@ -66,6 +67,7 @@ pub fn push<F: Frame>(
         let at = start + header_len;
         sum = inner_sum(frame, at, inner).or_else(|| frame.sum(at, inner.length.into()));
     }
+    outer::inherit(frame, start, path, start + header_len, inner.version)?;
     match path.outer {
         4 => push_outer::<F, Ipv4>(frame, start, path, inner, hash, sum),
         6 => push_outer::<F, Ipv6>(frame, start, path, inner, hash, sum),
@@ -82,9 +84,6 @@ fn push_outer<F: Frame, O: Outer>(
     hash: u32,
     sum: Option<Sum>,
 ) -> Option<()> {
-    frame.put_header(start, O::of(&path.header)?)?;
-    let at = start + usize::from(path.header_len);
-    outer::inherit(frame, start, path, at, inner.version)?;
     match path.encapsulation()? {
         Encapsulation::None | Encapsulation::Device => None,
         Encapsulation::IpIp => finish::<F, O, shim::Bare>(frame, start, path, inner, hash, sum),
@@ -112,7 +111,7 @@ fn push_outer<F: Frame, O: Outer>(
     }
 }
 
-/// Puts the headers behind the outer one, which is at `start`, and patches all of them; `sum` is that of the inner packet, if it
+/// Patches the headers that have been copied to `start`; `sum` is that of the inner packet, if it
 /// may be needed and can be known.
 #[inline(always)]
 fn finish<F: Frame, O: Outer, S: Shim>(
@@ -130,8 +129,6 @@ fn finish<F: Frame, O: Outer, S: Shim>(
         (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
     // That the whole fits in 16 bits was seen to before room was made.
     let length = (size_of::<S>() as u16).wrapping_add(inner.length);
-    let outer_len = size_of::<O>();
-    frame.put_header(start + outer_len, S::of(path.header.get(outer_len..)?)?)?;
     let headers: &mut Pair<O, S> = frame.at_mut(start)?;
     headers
         .first

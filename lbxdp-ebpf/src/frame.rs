@@ -14,17 +14,6 @@ pub unsafe trait Wire: Copy {
         // SAFETY: without padding, all bytes of the value are initialised.
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), size_of::<Self>()) }
     }
-
-    /// The header that these bytes begin with, if there are as many.
-    #[inline(always)]
-    fn of(bytes: &[u8]) -> Option<&Self> {
-        if bytes.len() < size_of::<Self>() {
-            return None;
-        }
-        // SAFETY: the slice is no shorter than the type, whose alignment is 1 and of which any
-        // bytes are a value.
-        Some(unsafe { &*bytes.as_ptr().cast() })
-    }
 }
 
 // SAFETY: bytes have alignment 1, and all of them are valid.
@@ -54,14 +43,6 @@ pub trait Frame {
 
     /// The header at `offset`, to be written to.
     fn at_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T>;
-
-    /// Writes a header at `offset`, if all of it is within the frame, and returns it to be changed.
-    #[inline(always)]
-    fn put_header<T: Wire>(&mut self, offset: usize, header: &T) -> Option<&mut T> {
-        let to = self.at_mut(offset)?;
-        *to = *header;
-        Some(to)
-    }
 
     /// Writes bytes at `offset`; `None`, and nothing written, if they are not all within the frame.
     fn put(&mut self, offset: usize, bytes: &[u8]) -> Option<()>;

@@ -86,40 +86,6 @@ pub(super) fn opaque(mut number: usize) -> usize {
     number
 }
 
-/// Copies a header in words of 32 bits, of which the kernel takes any address in packets and maps;
-/// the compiler would copy byte by byte.
-///
-/// # Safety
-/// `to` can be written to, and is no part of the stack, and neither is `from`.
-#[inline(always)]
-unsafe fn copy_words<T: Wire>(from: &T, to: *mut T) {
-    let mut from = core::ptr::from_ref(from).cast::<u8>();
-    let mut to = to.cast::<u8>();
-    for _ in 0..size_of::<T>() / 4 {
-        // SAFETY: four bytes that are of the header are read and written.
-        unsafe {
-            asm!(
-                "{word} = *(u32 *)({from} + 0)",
-                "*(u32 *)({to} + 0) = {word}",
-                word = out(reg) _,
-                from = in(reg) from,
-                to = in(reg) to,
-                options(nostack, preserves_flags)
-            );
-            from = from.add(4);
-            to = to.add(4);
-        }
-    }
-    for _ in 0..size_of::<T>() % 4 {
-        // SAFETY: the rest of the header, byte by byte.
-        unsafe {
-            to.write(from.read());
-            from = from.add(1);
-            to = to.add(1);
-        }
-    }
-}
-
 impl Frame for Packet {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -143,16 +109,6 @@ impl Frame for Packet {
         let address = self.address(offset, size_of::<T>())?;
         // SAFETY: as in `at`; `&mut self` keeps it alone.
         Some(unsafe { &mut *(address as *mut T) })
-    }
-
-    #[inline(always)]
-    fn put_header<T: Wire>(&mut self, offset: usize, header: &T) -> Option<&mut T> {
-        let address = self.address(offset, size_of::<T>())?;
-        let to = address as *mut T;
-        // SAFETY: all of `T` is within the packet, as in `at_mut`.
-        unsafe { copy_words(header, to) };
-        // SAFETY: as in `at_mut`.
-        Some(unsafe { &mut *to })
     }
 
     #[inline(always)]
