@@ -26,7 +26,8 @@ fn the_program_is_where_loaders_look_for_it() {
     let Some(parsed) = parsed("the_program_is_where_loaders_look_for_it") else {
         return;
     };
-    let names: Vec<&String> = parsed.programs.keys().collect();
+    let mut names: Vec<&String> = parsed.programs.keys().collect();
+    names.sort_unstable();
     assert_eq!(names, ["lbxdp", "lbxdp_device", "lbxdp_handover"]);
     // Without frags, native XDP is refused on interfaces with a large MTU.
     assert!(

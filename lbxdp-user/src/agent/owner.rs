@@ -152,6 +152,8 @@ impl Owner {
             }
             Event::Reload { asked } => self.reload(asked, now),
             Event::Request(inbound) => {
+                // Who is told that an origin is healthy may send packets to it at once.
+                self.settle(now).await;
                 let response = self.answer(&inbound.request);
                 // Whoever asked may have gone away.
                 let _ = inbound.reply.send(response);
