@@ -1,8 +1,10 @@
 //! Servers that answer with their own name, so that a client knows who served it.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use http_body_util::Full;
@@ -42,7 +44,7 @@ impl Server {
         address: SocketAddr,
     ) -> Result<Self> {
         let socket = namespace
-            .within(|| listen(address))
+            .within(|| when_free(|| listen(address)))
             .with_context(|| format!("{name} cannot listen on {address}"))?;
         let _guard = runtime.enter();
         let listener = TcpListener::from_std(socket.into())?;
@@ -81,7 +83,7 @@ impl Server {
         address: SocketAddr,
     ) -> Result<Self> {
         let socket = namespace
-            .within(|| std::net::UdpSocket::bind(address))
+            .within(|| when_free(|| std::net::UdpSocket::bind(address)))
             .with_context(|| format!("{name} cannot bind {address}"))?;
         socket.set_nonblocking(true)?;
         let _guard = runtime.enter();
@@ -111,7 +113,7 @@ impl Server {
         address: SocketAddr,
     ) -> Result<Self> {
         let socket = namespace
-            .within(|| listen(address))
+            .within(|| when_free(|| listen(address)))
             .with_context(|| format!("{name} cannot listen on {address}"))?;
         let _guard = runtime.enter();
         let listener = TcpListener::from_std(socket.into())?;
@@ -149,6 +151,20 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Makes a socket, once the address is free: a server that was stopped gives it up when its task has
+/// ended, which is a little later.
+fn when_free<T>(make: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match make() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            made => return made,
+        }
     }
 }
 
