@@ -14,6 +14,7 @@ mod depart;
 mod device;
 mod plan;
 mod scratch;
+mod session;
 
 use crate::abi::{
     Address, Device, FlowKey, Listener, Mapping, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT,
@@ -207,7 +208,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
                 subject.is_of(tables, mapping.origin);
                 subject.ip.destination = mapping.client;
                 subject.ports.destination = mapping.client_port;
-                let reverse = plan::reverse_of(&mapping);
+                let reverse = session::reverse_of(&mapping);
                 plan::reply(
                     frame, tables, &node, &subject, &reverse, true, ingress, order,
                 )

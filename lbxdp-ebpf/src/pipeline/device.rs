@@ -5,6 +5,7 @@
 
 use super::depart::Task;
 use super::plan::{self, Plan};
+use super::session;
 use super::{Role, Scratch, Steps, Subject, role, transport};
 use crate::abi::{NODE_SNAT, PATH_INNER_ETHERNET, PeerKey, VnetId};
 use crate::frame::Frame;
@@ -98,7 +99,7 @@ fn plan_from_device<'t, F: Steps, T: Tables>(
         Role::Translated(mapping) => {
             subject.ip.destination = mapping.client;
             subject.ports.destination = mapping.client_port;
-            (plan::reverse_of(&mapping), true)
+            (session::reverse_of(&mapping), true)
         }
     };
     // The configuration has excluded clients of another VNet.

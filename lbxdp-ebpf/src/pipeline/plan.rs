@@ -1,10 +1,10 @@
 use super::Subject;
 use super::depart::{Link, Order, Task};
+use super::session;
 use crate::abi::{
-    Address, Device, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener,
-    Mapping, Mode, NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, ORIGIN_DOWN, Origin, OriginIndex,
-    PATH_INNER_ETHERNET, PATH_RESOLVED, Path, Port, Reverse, RouteKey, Seen, Session, TunnelIndex,
-    VnetId,
+    Device, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mode,
+    NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, Origin, PATH_INNER_ETHERNET, PATH_RESOLVED, Path,
+    Reverse, RouteKey, TunnelIndex, VnetId,
 };
 use crate::ecn::{self, Unspeakable};
 use crate::encap;
@@ -18,7 +18,7 @@ use crate::snat;
 use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
 use crate::verdict::{Action, Reason, Slot, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, TCP_RST, Tag};
+use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, Tag};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
 pub struct Plan<'t, T: Tables + 't> {
@@ -71,7 +71,7 @@ pub(super) fn request<'t, T: Tables>(
     if listener.has(LISTENER_SNAT) {
         session = tables.session(&request.flow, subject.sight(tables));
     }
-    let (index, origin) = match stays(tables, session.as_deref()) {
+    let (index, origin) = match session::stays(tables, session.as_deref()) {
         Some(stays) => stays,
         None => match fragment::bound(subject.ports) {
             Some(index) => (index, tables.origin(index).ok_or(Reason::OriginMissing)?),
@@ -117,11 +117,11 @@ pub(super) fn request<'t, T: Tables>(
     to.unfinished = subject.ip.unfinished;
     if mode == Mode::NatSnat {
         // Last: nothing is remembered of a packet that is not forwarded.
-        let session = session.filter(|session| is_with(session, index, &origin));
+        let session = session.filter(|session| session::is_with(session, index, &origin));
         (to.other_address, to.other_port) = match session {
             Some(session) => (session.source, session.source_port),
             None => {
-                begin(tables, subject, listener, (index, &origin), hash, request)?;
+                session::begin(tables, subject, listener, (index, &origin), hash, request)?;
                 (request.session.source, request.session.source_port)
             }
         };
@@ -157,89 +157,6 @@ pub(super) fn request<'t, T: Tables>(
             Way::Link
         },
     })
-}
-
-/// The origin that a session keeps its flow with, while that serves.
-#[inline(always)]
-fn stays<'t, T: Tables>(
-    tables: &'t T,
-    session: Option<&Session>,
-) -> Option<(OriginIndex, T::Ref<'t, Origin>)> {
-    let session = session?;
-    let origin = tables.origin(session.origin)?;
-    (is_with(session, session.origin, &origin) && origin.flags & ORIGIN_DOWN == 0)
-        .then_some((session.origin, origin))
-}
-
-#[inline(always)]
-fn is_with(session: &Session, index: OriginIndex, origin: &Origin) -> bool {
-    session.origin == index && session.identity == origin.identity
-}
-
-/// Gives a flow a source address and port.
-#[inline(always)]
-fn begin<T: Tables>(
-    tables: &T,
-    subject: &Subject<'_>,
-    listener: &Listener,
-    (index, origin): (OriginIndex, &Origin),
-    hash: u32,
-    request: &mut snat::Request,
-) -> Result<(), Reason> {
-    let sight = subject.sight(tables).ok_or(Reason::NoSession)?;
-    if sight.tcp_flags & TCP_RST != 0 {
-        return Err(Reason::NoSession);
-    }
-    let flow = request.flow;
-    request.back = FlowKey {
-        source: origin.address,
-        destination: Address::UNSPECIFIED,
-        source_port: if origin.port.get() == 0 {
-            flow.destination_port
-        } else {
-            origin.port
-        },
-        destination_port: Port::new(0),
-        vnet: origin.vnet,
-        protocol: flow.protocol,
-        reserved: [0; 3],
-    };
-    request.mapping = Mapping {
-        client: flow.source,
-        address: flow.destination,
-        client_port: flow.source_port,
-        port: flow.destination_port,
-        vnet: flow.vnet,
-        counter: listener.counter,
-        origin: index,
-        reserved: [0; 2],
-        // The origin has time to answer from now on.
-        seen: Seen {
-            tick: sight.tick,
-            ..Seen::NEVER
-        },
-    };
-    request.session = Session {
-        origin: index,
-        identity: origin.identity,
-        seen: Seen::first(sight),
-        ..Session::EMPTY
-    };
-    request.range = origin.snat;
-    request.seed = hash;
-    tables.allocate(request)
-}
-
-/// What a mapping says of an answer, but for the client.
-#[inline(always)]
-pub(super) fn reverse_of(mapping: &Mapping) -> Reverse {
-    Reverse {
-        address: mapping.address,
-        port: mapping.port,
-        origin: mapping.origin,
-        vnet: mapping.vnet,
-        counter: mapping.counter,
-    }
 }
 
 /// Plans an origin's answer. If its destination is translated, `subject` has the client's already.

@@ -5,6 +5,7 @@ use lbxdp_ebpf::abi::{
 };
 use lbxdp_ebpf::verdict::Reason;
 
+use super::snat::{PORT, hiding, known, one, own_like, snat};
 use super::tunnel::{INNER_NODE4, INNER_NODE6};
 use super::world::{
     BLUE, CLIENT_PORT, CLIENT4, DEVICE, ETH0, ETH1, ETH2, GREEN, NODE_MAC_1, ORIGIN_PORT, ORIGIN4,
@@ -76,6 +77,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.extend(requests(origin, version));
         cases.extend(answers(origin, version));
         cases.extend(untouched(origin, version));
+        cases.extend(translated(origin, version));
     }
     cases.extend(refused());
     cases.extend(routes());
@@ -139,6 +141,67 @@ fn requests(origin: &str, version: u8) -> Vec<Case> {
     .into_iter()
     .map(|case| case.through(SLOT))
     .collect()
+}
+
+/// Clients that the origin behind the device does not see.
+fn translated(origin: &str, version: u8) -> Vec<Case> {
+    let own = own_like(origin);
+    let client = (client_like(origin), CLIENT_PORT);
+    let vip = (vip_like(origin), VIP_PORT);
+    let (node, behind) = ((own, PORT), (origin, ORIGIN_PORT));
+    let world = |protocol| {
+        let world = hiding(world(origin, protocol, 0)).but(|tables| {
+            for origin in tables.origins.values_mut() {
+                *origin = snat(*origin, one(own));
+            }
+            tables.reverse.clear();
+        });
+        known(world, protocol, origin, own, BLUE)
+    };
+    vec![
+        given(
+            format!("TCP over IPv{version} from the node's address is handed over."),
+            world(TCP),
+            tcp(from_router(), client, vip).payload(b"GET /"),
+        )
+        .sends(
+            Reason::ForwardNatTunnel,
+            tcp(handed_over(), node, behind).ttl(63).payload(b"GET /"),
+        )
+        .handed_over_to(DEVICE, false)
+        .through(SLOT),
+        given(
+            format!("An answer over IPv{version} to the node's address is the client's."),
+            world(TCP),
+            tcp(Packet::bare(), behind, node).payload(b"200 OK"),
+        )
+        .by_device()
+        .sends(
+            Reason::ReplyNatTunnel,
+            tcp(to_router(), vip, client).ttl(63).payload(b"200 OK"),
+        )
+        .redirected_to(ETH0)
+        .through(SLOT),
+        given(
+            format!("An answer by UDP over IPv{version} to the node's address is the client's."),
+            world(UDP),
+            udp(Packet::bare(), behind, node).payload(b"odd"),
+        )
+        .by_device()
+        .sends(
+            Reason::ReplyNatTunnel,
+            udp(to_router(), vip, client).ttl(63).payload(b"odd"),
+        )
+        .redirected_to(ETH0)
+        .through(SLOT),
+        given(
+            format!("A packet over IPv{version} to another port of the node is the node's own."),
+            world(TCP),
+            tcp(Packet::bare(), behind, (own, PORT + 1)),
+        )
+        .by_device()
+        .ends(Reason::TunnelOwn),
+    ]
 }
 
 fn answers(origin: &str, version: u8) -> Vec<Case> {

@@ -19,7 +19,7 @@ use super::{Case, given, theme};
 use crate::packet::Packet;
 
 /// A source port that a flow has.
-const PORT: u16 = 20_000;
+pub(super) const PORT: u16 = 20_000;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
@@ -27,7 +27,7 @@ const ACK: u8 = 16;
 const IDENTITY: u32 = 0x1d;
 
 /// The node's own address in tunnels of cases.
-fn own_like(other: &str) -> &'static str {
+pub(super) fn own_like(other: &str) -> &'static str {
     if other.contains(':') {
         INNER_NODE6
     } else {
@@ -35,14 +35,14 @@ fn own_like(other: &str) -> &'static str {
     }
 }
 
-fn one(source: &str) -> SnatRange {
+pub(super) fn one(source: &str) -> SnatRange {
     SnatRange {
         address: address(source),
         mask: 0,
     }
 }
 
-fn snat(origin: Origin, range: SnatRange) -> Origin {
+pub(super) fn snat(origin: Origin, range: SnatRange) -> Origin {
     Origin {
         mode: Mode::NatSnat as u8,
         identity: IDENTITY,
@@ -51,7 +51,7 @@ fn snat(origin: Origin, range: SnatRange) -> Origin {
     }
 }
 
-fn hiding(world: World) -> World {
+pub(super) fn hiding(world: World) -> World {
     world.but(|tables| {
         tables.node.as_mut().expect("settings").flags |= NODE_SNAT | NODE_LOCAL_SNAT;
         for listener in tables.listeners.values_mut() {
@@ -118,7 +118,7 @@ fn mapping(origin: &str) -> Mapping {
 }
 
 /// A world in which the client's flow has the source port [`PORT`] already.
-fn known(world: World, protocol: u8, origin: &str, source: &str, vnet: VnetId) -> World {
+pub(super) fn known(world: World, protocol: u8, origin: &str, source: &str, vnet: VnetId) -> World {
     world.but(|tables| {
         let key = back(protocol, origin, source, vnet);
         tables.mappings.lock().insert(key, mapping(origin));
