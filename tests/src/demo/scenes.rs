@@ -8,11 +8,11 @@ use super::{Figures, Share, Stage};
 use crate::netns::{Edge, Kind, Lab, Load, Mix, Shape, Status, eventually};
 
 const INTERVAL: Duration = Duration::from_millis(500);
-const TIMEOUT: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_millis(300);
 const RETRIES: u32 = 1;
 const CONSECUTIVE_DOWN: u32 = 2;
 /// What two busy cores, and the look at `status`, may add to the detection.
-const SLACK: Duration = Duration::from_millis(750);
+const SLACK: Duration = Duration::from_secs(2);
 /// How long after the tables have changed the last request that saw the old ones may end.
 const TAIL: Duration = Duration::from_millis(1500);
 const DEADLINE: Duration = Duration::from_secs(15);

@@ -17,7 +17,7 @@ const SLOWNESS: u32 = 4;
 /// The labs that run in the guest unless others are asked for by name: those in which the kernel's
 /// own devices and its own ways with packets have a part. Labs that measure how soon a load is
 /// served again are for real cores.
-const LABS: [&str; 8] = [
+const LABS: [&str; 10] = [
     "crash::detach",
     "dsr::",
     "foreign::",
@@ -25,7 +25,9 @@ const LABS: [&str; 8] = [
     "ipv6::",
     "isolation::a_packet",
     "isolation::a_tunnel",
+    "snat::both_sites_serve_clients_that_they_know_no_way_to_over_one_link",
     "stock::",
+    "wireguard::",
 ];
 
 /// Begins a line that the job says about itself.
