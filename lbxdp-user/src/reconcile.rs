@@ -171,7 +171,7 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
                     // Health is not known here.
                     flags: 0,
                     vnet: vnet_id(config, origin.virtual_network.as_deref()),
-                    identity: identity(origin),
+                    identity: identity(config, origin),
                     snat: match pool.forwarding {
                         Forwarding::NatSnat => snat_range(config, origin),
                         Forwarding::NatPreserve | Forwarding::Dsr(_) => SnatRange::NONE,
@@ -186,11 +186,14 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
 }
 
 /// A number that tells an origin from others that have its slot before or after it: made from where
-/// it is, so that it is the same after a restart.
-fn identity(origin: &Origin) -> u32 {
+/// it is, so that it is the same after a restart. A VNet with another number is another place: what
+/// comes from it has that number.
+fn identity(config: &Config, origin: &Origin) -> u32 {
+    let vnet = origin.virtual_network.as_deref();
     let place = format!(
-        "{} {} {}",
-        origin.virtual_network.as_deref().unwrap_or_default(),
+        "{} {} {} {}",
+        vnet.unwrap_or_default(),
+        vnet_id(config, vnet),
         origin.address,
         origin.port
     );

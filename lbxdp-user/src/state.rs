@@ -225,12 +225,18 @@ impl State {
         desired
     }
 
-    /// Sessions with an origin that is unhealthy are over.
+    /// Sessions with an origin that is unhealthy are over, if another can serve: where all seem down,
+    /// the last known origins stay, for flows as for rows.
     fn mark_down(&self, desired: &mut Desired) {
         for (key, tracker) in &self.trackers {
             let ProbeKey::Origin { pool, origin } = key else {
                 continue;
             };
+            let another_serves = (self.plans.values())
+                .any(|plan| plan.rows.is_some() && plan.states.contains_key(pool));
+            if !another_serves {
+                continue;
+            }
             let name = reconcile::origin_name(pool, origin);
             let slot = self.slots.get(EntityKind::Origin, &name);
             let slot = slot.and_then(|slot| OriginIndex::try_from(slot).ok());

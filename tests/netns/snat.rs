@@ -163,3 +163,43 @@ fn ports_are_free_again_when_their_flows_have_been_silent() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_corrected_range_of_source_addresses_heals_the_flows_that_have_begun() -> Result<()> {
+    let test = "a_corrected_range_of_source_addresses_heals_the_flows_that_have_begun";
+    let Some((lab, edge)) = hidden(test, Shape::OneLink, "")? else {
+        return Ok(());
+    };
+    let right = std::fs::read_to_string(edge.configuration_file())?;
+    // The site knows no way to this one.
+    let blue = "[[vnet]]\nname = \"blue\"\n";
+    let wrong = right.replace(blue, &format!("{blue}snat = [\"10.254.0.0/24\"]\n"));
+    assert_ne!(right, wrong);
+    edge.reload(&wrong)?;
+    let load = Load::start(
+        &lab,
+        &[Mix {
+            kind: Kind::Udp,
+            to: Lab::vip(10, 7),
+            flows: 30,
+            pause: Duration::from_millis(30),
+        }],
+    );
+    eventually(
+        "flows have source addresses that lead nowhere",
+        DEADLINE,
+        || {
+            edge.lbxdp(&["map", "dump", "SESSIONS"])
+                .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("10.254.0."))
+        },
+    )
+    .with_context(|| edge.log())?;
+    edge.reload(&right)?;
+    // Each from the port that it had: to the program it is the same flow.
+    eventually("all flows are answered", DEADLINE, || {
+        load.records().owners_at(Instant::now()).len() == 30
+    })
+    .with_context(|| load.records().failed().show())?;
+    drop(load);
+    Ok(())
+}

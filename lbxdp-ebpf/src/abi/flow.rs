@@ -237,6 +237,14 @@ impl SnatRange {
     /// probes, so that an answer to it is never one to a client.
     pub const PORTS: u16 = 62 * 1024;
 
+    /// Bits by which an address is none of them: 0 if it is one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn difference(&self, address: &Address) -> u32 {
+        let ([a, b, c, low], [d, e, f, first]) = (address.words(), self.address.words());
+        (*a ^ *d) | (*b ^ *e) | (*c ^ *f) | ((*low ^ *first) & !self.mask.to_be())
+    }
+
     /// One of the transport addresses, picked by 64 random bits.
     #[inline(always)]
     #[must_use]

@@ -16,7 +16,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::{
     bpf_csum_update, bpf_l4_csum_replace, bpf_skb_change_head, bpf_skb_change_type,
-    bpf_skb_pull_data, bpf_skb_store_bytes,
+    bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop,
 };
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{Address, Device, HandOver, Path, Port};
@@ -84,6 +84,13 @@ impl Packet {
     pub(super) fn is_tagged(&self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.skb).vlan_present != 0 }
+    }
+
+    /// Takes off the tag that the kernel has put aside, which is that of the link it came by.
+    #[inline(always)]
+    pub(super) fn untag(&mut self) {
+        // SAFETY: the helper takes the context; what it gives invalid is read anew by all others.
+        unsafe { bpf_skb_vlan_pop(self.skb) };
     }
 
     /// Bytes of each IP packet that it leaves as: the kernel may have put several together (GRO), and

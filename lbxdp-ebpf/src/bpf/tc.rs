@@ -26,6 +26,9 @@ pub(crate) fn lbxdp_handover(ctx: TcContext) -> i32 {
     let Some(to) = packet.told() else {
         return TC_ACT_UNSPEC;
     };
+    if packet.is_tagged() {
+        packet.untag();
+    }
     send(to.device.ifindex(), to.device.has_ethernet())
 }
 

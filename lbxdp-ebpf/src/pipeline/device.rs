@@ -63,6 +63,7 @@ fn plan_from_device<'t, F: Steps, T: Tables>(
         (0, version_at_start(frame)?)
     };
     ip.outer_class = 0;
+    ip.unfinished = false;
     frame.network(start, version, frame.len(), ip)?;
     // The kernel puts a datagram together where it is for the node itself.
     if ip.is_fragment() {

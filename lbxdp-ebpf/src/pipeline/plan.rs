@@ -62,10 +62,12 @@ pub(super) fn request<'t, T: Tables>(
     to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
     let ip = &*subject.ip;
+    // Also of flows of one client, no two shall begin to look for a source port at the same one.
+    request.seed = hash::flow_hash(&node.hash_key, &request.flow);
     let hash = if listener.has(LISTENER_SOURCE_HASH) {
         hash::source_hash(&node.hash_key, &ip.source, subject.vnet)
     } else {
-        hash::flow_hash(&node.hash_key, &request.flow)
+        request.seed
     };
     let mut session = None;
     if listener.has(LISTENER_SNAT) {
@@ -120,8 +122,10 @@ pub(super) fn request<'t, T: Tables>(
         let session = session.filter(|session| session::is_with(session, index, &origin));
         (to.other_address, to.other_port) = match session {
             Some(session) => (session.source, session.source_port),
+            // An edit of the configuration is half in force, and sessions are not looked for yet.
+            None if !listener.has(LISTENER_SNAT) => return Err(Reason::NoSession),
             None => {
-                session::begin(tables, subject, listener, (index, &origin), hash, request)?;
+                session::begin(tables, subject, listener, (index, &origin), request)?;
                 (request.session.source, request.session.source_port)
             }
         };
@@ -312,7 +316,9 @@ fn link_to_client<F: Frame, T: Tables>(
                 source_mac,
                 vlan: [0; 2],
             };
-            if node.flags & NODE_VLANS != 0
+            // The program of a device sends by the VLAN device, which puts the tag on itself.
+            if !subject.is_by_device
+                && node.flags & NODE_VLANS != 0
                 && let Some(vlan) = tables.vlan(ifindex)
             {
                 out = vlan.ifindex;

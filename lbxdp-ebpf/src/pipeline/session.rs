@@ -22,10 +22,15 @@ pub(super) fn stays<'t, T: Tables>(
         .then_some((session.origin, origin))
 }
 
-/// Whether it is this origin that a session is with.
+/// Whether it is this origin that a session is with, from an address that the origin still answers
+/// to.
 #[inline(always)]
 pub(super) fn is_with(session: &Session, index: OriginIndex, origin: &Origin) -> bool {
-    session.origin == index && session.identity == origin.identity
+    // In one comparison: each is one more way through the rest of the program.
+    (u32::from(session.origin ^ index)
+        | (session.identity ^ origin.identity)
+        | origin.snat.difference(&session.source))
+        == 0
 }
 
 /// Gives a flow a source address and port.
@@ -35,7 +40,6 @@ pub(super) fn begin<T: Tables>(
     subject: &Subject<'_>,
     listener: &Listener,
     (index, origin): (OriginIndex, &Origin),
-    hash: u32,
     request: &mut snat::Request,
 ) -> Result<(), Reason> {
     let sight = subject.sight(tables).ok_or(Reason::NoSession)?;
@@ -78,7 +82,6 @@ pub(super) fn begin<T: Tables>(
         ..Session::EMPTY
     };
     request.range = origin.snat;
-    request.seed = hash;
     tables.allocate(request)
 }
 

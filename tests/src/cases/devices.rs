@@ -1,7 +1,8 @@
 //! Tunnels that are devices of the kernel's: WireGuard, IPsec, and whatever somebody else has made.
 
 use lbxdp_ebpf::abi::{
-    Encapsulation, HANDED_OVER_MAC, PATH_INNER_ETHERNET, PATH_RESOLVED, Path, Peer, PeerKey,
+    Encapsulation, HANDED_OVER_MAC, NODE_VLANS, PATH_INNER_ETHERNET, PATH_RESOLVED, Path, Peer,
+    PeerKey, Vlan,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -449,6 +450,26 @@ fn routes() -> Vec<Case> {
             "An answer leaves by the interface that the route says.",
             "192.0.3.10",
         )
+        .sends(
+            Reason::ReplyNatTunnel,
+            answered(Packet::eth(NODE_MAC_1, ROUTER_MAC_1), "192.0.3.10"),
+        )
+        .redirected_to(ETH1)
+        .through(SLOT),
+        given(
+            "An answer leaves by a VLAN device itself, which puts its tag on.",
+            world(ORIGIN4, TCP, 0).but(|tables| {
+                tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
+                let vlan = Vlan {
+                    ifindex: ETH0,
+                    tag: [0, 42],
+                    reserved: [0; 2],
+                };
+                tables.vlans.insert(ETH1, vlan);
+            }),
+            answer("192.0.3.10"),
+        )
+        .by_device()
         .sends(
             Reason::ReplyNatTunnel,
             answered(Packet::eth(NODE_MAC_1, ROUTER_MAC_1), "192.0.3.10"),

@@ -1,9 +1,9 @@
 //! NAT that hides clients: sources become the node's, and answers find their clients again.
 
 use lbxdp_ebpf::abi::{
-    Address, Encapsulation, FlowKey, LISTENER_SNAT, Mapping, Mode, NODE_LOCAL_SNAT, NODE_SNAT,
-    ORIGIN_DOWN, Origin, PATH_INNER_ETHERNET, PATH_UDP_CHECKSUM, Port, SEEN_FIN, Session,
-    SnatRange, VnetId,
+    Address, Encapsulation, FlowKey, LISTENER_SNAT, LISTENER_SOURCE_HASH, Mapping, Mode,
+    NODE_LOCAL_SNAT, NODE_SNAT, ORIGIN_DOWN, Origin, PATH_INNER_ETHERNET, PATH_UDP_CHECKSUM, Port,
+    SEEN_FIN, Session, SnatRange, VnetId,
 };
 use lbxdp_ebpf::hash::{flow_hash, mix};
 use lbxdp_ebpf::mem::MemTables;
@@ -304,9 +304,41 @@ fn through(tunnel: &Tunnel, name: &str) -> Vec<Case> {
     cases
 }
 
+/// Whose origins are chosen by the client's address alone.
+fn by_source(world: World) -> World {
+    world.but(|tables| {
+        for listener in tables.listeners.values_mut() {
+            listener.flags |= LISTENER_SOURCE_HASH;
+        }
+    })
+}
+
 fn beginnings() -> Vec<Case> {
     let tunnel = Tunnel::over_v4(Encapsulation::Vxlan);
-    let mut cases = Vec::new();
+    let mut cases = vec![
+        {
+            let world = by_source(behind(&tunnel, TCP, ORIGIN4));
+            let (_, port) = first_port(&world, &flow(TCP, ORIGIN4), one(INNER_NODE4));
+            let inner = asked(TCP, INNER_NODE4, port, ORIGIN4, SYN);
+            given(
+                "Flows of one client have each its own source port, though one origin serves them.",
+                world,
+                ask(TCP, ORIGIN4, SYN),
+            )
+            .sends(Reason::ForwardNatTunnel, tunnel.wrap(to_hop(), &inner))
+            .through(3)
+        },
+        given(
+            "No flow begins while an edit of the configuration is half in force.",
+            behind(&tunnel, TCP, ORIGIN4).but(|tables| {
+                for listener in tables.listeners.values_mut() {
+                    listener.flags &= !LISTENER_SNAT;
+                }
+            }),
+            ask(TCP, ORIGIN4, SYN),
+        )
+        .ends(Reason::NoSession),
+    ];
     for origin in [ORIGIN4, ORIGIN6] {
         for (protocol, flags) in [(TCP, SYN), (TCP, ACK), (UDP, 0)] {
             let world = behind(&tunnel, protocol, origin);
@@ -451,6 +483,15 @@ fn ends_of_sessions() -> Vec<Case> {
         moves(
             "A flow does not go to another origin that has the slot of its own.",
             world(0, IDENTITY + 1, 1, 0),
+            ACK,
+        ),
+        moves(
+            "A flow leaves a source address that its origin answers to no longer.",
+            world(0, IDENTITY, 1, 0).but(|tables| {
+                for session in tables.sessions.lock().values_mut() {
+                    session.source = address("10.255.0.77");
+                }
+            }),
             ACK,
         ),
         moves(
