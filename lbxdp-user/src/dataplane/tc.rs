@@ -77,7 +77,7 @@ impl Filters {
             let Ok(ifindex) = nix::net::if_::if_nametoindex(interface.as_str()) else {
                 continue;
             };
-            known.remove(&ifindex);
+            let known = known.remove(&ifindex);
             match put(&tc, ebpf, pin_path, ifindex, *role) {
                 Ok(new) => {
                     attached.insert(ifindex, *role);
@@ -89,7 +89,10 @@ impl Filters {
                         );
                     }
                 }
-                Err(error) => failed.push((interface.clone(), error)),
+                Err(error) => {
+                    attached.extend(known.map(|role| (ifindex, role)));
+                    failed.push((interface.clone(), error));
+                }
             }
         }
         for (ifindex, role) in known {
@@ -167,7 +170,16 @@ fn take(tc: &Tc, pin_path: &Path, ifindex: u32) -> Result<()> {
     let mark = mark_of(pin_path, ifindex);
     if mark.exists() {
         if tc.ingress(ifindex)?.is_empty() && tc.egress(ifindex)?.is_empty() {
-            (tc.remove_clsact(ifindex)).context("the clsact qdisc is not removed")?;
+            match tc.remove_clsact(ifindex) {
+                // Somebody has removed it before, or the interface, which may come back by another
+                // number.
+                Err(error)
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)
+                    ) => {}
+                removed => removed.context("the clsact qdisc is not removed")?,
+            }
         }
         fs::remove_dir(&mark).with_context(|| format!("cannot remove {}", mark.display()))?;
     }

@@ -230,6 +230,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<(String, Link)> {
     let mut name = None;
     let mut below = None;
     let mut vlan_id = None;
+    let mut elsewhere = false;
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let mut link = Link {
         index: message.header.index,
@@ -244,6 +245,8 @@ pub(super) fn link(message: &LinkMessage) -> Option<(String, Link)> {
             LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Link(index) => below = Some(*index),
+            // The link below is in another network namespace, and its number means nothing here.
+            LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             LinkAttribute::Address(mac) if ethernet => {
                 link.mac = mac.as_slice().try_into().ok();
             }
@@ -259,7 +262,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<(String, Link)> {
             _ => {}
         }
     }
-    link.vlan = below.zip(vlan_id);
+    link.vlan = below.zip(vlan_id).filter(|_| !elsewhere);
     Some((name?, link))
 }
 

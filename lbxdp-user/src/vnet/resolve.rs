@@ -3,7 +3,7 @@
 
 mod next_hop;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::Result;
@@ -61,9 +61,16 @@ impl Network {
     /// When the kernel cannot be asked.
     pub async fn vlans(&self) -> Result<BTreeMap<u32, (u32, u16)>> {
         let links = self.links().await?;
-        let vlans = links.values();
-        Ok(vlans
+        // By what is below a VLAN in a VLAN, two tags would be written.
+        let plain: BTreeSet<u32> = links
+            .values()
+            .filter(|link| link.vlan.is_none())
+            .map(|link| link.index)
+            .collect();
+        Ok(links
+            .values()
             .filter_map(|link| link.vlan.map(|vlan| (link.index, vlan)))
+            .filter(|(_, (below, _))| plain.contains(below))
             .collect())
     }
 

@@ -35,7 +35,11 @@ pub(super) async fn connect(
     let mut tries = 0;
     loop {
         tries += 1;
-        let socket = open(spec, &close).map_err(|error| Failure::from(&error))?;
+        let socket = match open(spec, &close) {
+            // Somebody of this node has the port.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => continue,
+            opened => opened.map_err(|error| Failure::from(&error))?,
+        };
         let connected = socket.connect(SocketAddr::new(spec.target, spec.port));
         match timeout_at(deadline, connected).await {
             // A connection from this port is still remembered: from the next, then.
