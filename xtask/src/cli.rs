@@ -46,9 +46,9 @@ pub(crate) enum Verb {
     /// Run the tests under stock kernels, each in a virtual machine (root)
     ///
     /// Fetches the kernels and an emulator into `target/vm`, installing neither,
-    /// boots each kernel once, and runs there the fixture table and the labs,
-    /// with tunnels whose far ends are the kernel's own devices. Needs no
-    /// hardware support, and is some ten times slower than the host.
+    /// boots each kernel once, and runs there the fixture table and a selection
+    /// of the labs, with tunnels whose far ends are the kernel's own devices.
+    /// Needs no hardware support, and is some ten times slower than the host.
     Vm(VmArguments),
     /// Check format, lints, the eBPF build without warnings, licences if cargo-deny is there
     Lint,

@@ -73,7 +73,7 @@ section! {
         icmp_rate: u32,
         /// What becomes of answers that are larger than the route to their client allows and may be fragmented: `drop` counts them, `kernel` leaves them, rewritten, to the node's own stack to fragment. Into tunnels nothing is ever fragmented. Default `"drop"`.
         fragment: FragmentName,
-        /// Prefixes that clients' addresses are translated to, with `source = "snat"`, for origins in the node's own network; at most one IPv4 and one IPv6, routed to this node. Default: `node.addresses`.
+        /// Prefixes that clients' addresses are translated to, with `source = "snat"`, for origins in the node's own network; at most one IPv4 and one IPv6, routed to this node, and to no other node that has them too. Default: `node.addresses`; the node's own connections to the same origin and port may then have the port of a client's flow, and lose their answers, which a range of its own avoids.
         snat: Vec<IpNet>,
         /// How long silent flows keep their translation.
         snat_timeouts: SnatTimeouts,
@@ -101,7 +101,7 @@ section! {
         _description as "description": String,
         /// Number of the VNet and of its routing table, not 0 nor 253 to 255. Default: made from the name, the same on all nodes.
         id: u32,
-        /// Prefixes that clients' addresses are translated to, with `source = "snat"`; at most one IPv4 and one IPv6. Sites route them into the tunnel. Default: the node's own address in the tunnel to the origin. Each address serves 63488 flows at a time with each origin address and port.
+        /// Prefixes that clients' addresses are translated to, with `source = "snat"`; at most one IPv4 and one IPv6. Sites route them into the tunnel of this node, and no other node has them. Default: the node's own address in the tunnel to the origin. Each address serves 63488 flows at a time with each origin address and port.
         snat: Vec<IpNet>,
         /// Tunnels, at least one.
         tunnel: Vec<Tunnel>,

@@ -54,7 +54,11 @@ impl Kernel {
             let directory = directory
                 .canonicalize()
                 .with_context(|| format!("cannot find {wanted}"))?;
-            return Self::unpacked(wanted, &directory);
+            let kernel = Self::unpacked(wanted, &directory)?;
+            if !kernel.modules.join("modules.dep").exists() {
+                kernel.list_dependencies()?;
+            }
+            return Ok(kernel);
         };
         let machines = workspace.machines();
         let directory = machines.join("kernels").join(name);

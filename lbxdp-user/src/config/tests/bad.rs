@@ -107,7 +107,8 @@ const VNET: &[Bad] = bad! {
     VNETS { "name = \"blue\"" => "name = \"blue\"\nsnat = [\"10.254.0.1/24\"]" } -> "vnet[blue].snat[0]": "bits set", "10.254.0.0/24";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nsnat = [\"10.254.0.0/24\", \"10.253.0.0/24\"]" } -> "vnet[blue].snat[1]": "second IPv4", "at most one";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nsnat = [\"10.255.0.0/30\"]" } -> "vnet[blue].snat[0]": "far end of tunnel \"blue-1\"";
-    VNETS { "name = \"green\"" => "name = \"green\"\nsnat = [\"10.0.0.8/30\"]", "name = \"echo-green\"" => "name = \"echo-green\"\nsource = \"preserve\"" } -> "pool[web-green].origin[a].address": "10.0.0.8/30", "`vnet[green].snat`";
+    VNETS { "name = \"green\"" => "name = \"green\"\nsnat = [\"10.0.0.8/30\"]", "name = \"echo-green\"\nmonitor = \"ping\"\nforwarding = \"nat\"\n\n[[pool.origin]]\nname = \"a\"\naddress = \"10.0.0.11\"" => "name = \"echo-green\"\nmonitor = \"ping\"\nforwarding = \"nat\"\nsource = \"preserve\"\n\n[[pool.origin]]\nname = \"a\"\naddress = \"10.0.0.21\"" } -> "pool[web-green].origin[a].address": "10.0.0.8/30", "`vnet[green].snat`";
+    VNETS { "name = \"green\"" => "name = \"green\"\nsnat = [\"10.0.0.20/30\"]", "name = \"echo-green\"\nmonitor = \"ping\"\nforwarding = \"nat\"\n\n[[pool.origin]]\nname = \"a\"\naddress = \"10.0.0.11\"" => "name = \"echo-green\"\nmonitor = \"ping\"\nforwarding = \"nat\"\nsource = \"preserve\"\n\n[[pool.origin]]\nname = \"a\"\naddress = \"10.0.0.21\"" } -> "pool[echo-green].origin[a].address": "10.0.0.20/30", "`vnet[green].snat`";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nid = 0" } -> "vnet[blue].id": "routing table";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nid = 254" } -> "vnet[blue].id": "the kernel's own";
     VNETS { "name = \"blue\"" => "name = \"blue\"\nid = -1" } -> "vnet[blue].id": "out of range";
@@ -289,6 +290,7 @@ const BALANCER: &[Bad] = bad! {
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"0.0.0.0\", port = 7" } -> "load_balancer[echo].listeners[0].address": "unspecified";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"203.0.113.1\", port = 7" } -> "load_balancer[echo].listeners[0].address": "an address of the node", "VIP";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"203.0.113.2\", port = 7" } -> "load_balancer[echo].listeners[0].address": "far end of tunnel \"blue/blue-1\"";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nsnat = [\"198.51.100.128/25\"]", "address = \"198.51.100.10\", port = 7" => "address = \"198.51.100.130\", port = 7" } -> "load_balancer[echo].listeners[0].address": "198.51.100.128/25", "`node.snat`";
     VNETS { "address = \"198.51.100.10\", port = 7" => "address = \"2001:db8::10\", port = 7" } -> "pool[echo-green].origin[a].address": "2001:db8::10 (IPv6)", "10.0.0.11 (IPv4)";
     VNETS { "port = 7, protocol = \"udp\"" => "port = 80, protocol = \"tcp\"" } -> "load_balancer[www].listeners[0]": "\"echo\" (tcp 198.51.100.10:80)", "\"www\"", "offer the same", "\"local\"";
     VNETS { "name = \"echo-green\"" => "name = \"echo-green\"\nsource = \"preserve\"", "port = 7, protocol = \"udp\" }" => "port = 7, protocol = \"udp\" }, { address = \"198.51.100.11\", port = 7, protocol = \"udp\" }" } -> "pool[echo-green].origin[a].address": "no unambiguous way back", "198.51.100.10:7", "198.51.100.11:7", "echo-green/a";

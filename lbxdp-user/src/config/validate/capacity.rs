@@ -57,7 +57,7 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
         ),
         (
             "load_balancer",
-            "prefixes of ports (up to 30 for each range, times origins of its nat pools and one)",
+            "prefixes of ports (up to 30 for each range, times origins of its pools that preserve sources and one)",
             ranges,
             capacity::RANGES,
         ),

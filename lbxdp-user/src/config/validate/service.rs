@@ -108,7 +108,20 @@ fn check_vips(config: &Config, offers: &[Offer<'_>], report: &mut Report<'_>) {
                 Some(format!("the far end of tunnel \"{name}/{tunnel}\""))
             })
         };
-        if let Some(what) = own_address(config, vnet, address).or_else(far_end) {
+        let translated = || {
+            let (owner, ranges) = match vnet {
+                None => ("node".to_owned(), &config.node.snat),
+                Some(vnet) => (format!("vnet[{vnet}]"), &config.vnets.get(vnet)?.snat),
+            };
+            let range = ranges.iter().find(|range| range.contains(&address))?;
+            Some(format!(
+                "in {range} (`{owner}.snat`), from which clients' addresses are taken"
+            ))
+        };
+        let what = own_address(config, vnet, address)
+            .or_else(far_end)
+            .or_else(translated);
+        if let Some(what) = what {
             report.error(
                 format!("{}.address", offer.path()),
                 format!("{address} is {what}"),

@@ -110,13 +110,10 @@ pub(super) fn forwarding(
     }
 }
 
-/// Each origin of a pool that translates must have a source address of its IP version, which is
-/// nobody else's.
+/// Each origin of a pool that translates must have a source address of its IP version; and those
+/// addresses are nobody else's.
 pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     for (pool_name, pool) in &config.pools {
-        if pool.forwarding != Forwarding::NatSnat {
-            continue;
-        }
         for (name, origin) in &pool.origins {
             let vnet = origin.virtual_network.as_ref();
             let owner = vnet.map_or_else(|| "node".to_owned(), |vnet| format!("vnet[{vnet}]"));
@@ -129,7 +126,9 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             }
             let Some(range) = config.snat_range(origin) else {
                 // That no tunnel leads there has been reported.
-                if vnet.is_none() || config.tunnel_to(origin).is_some() {
+                if pool.forwarding == Forwarding::NatSnat
+                    && (vnet.is_none() || config.tunnel_to(origin).is_some())
+                {
                     let version = family(origin.address);
                     report.error(
                         path,
