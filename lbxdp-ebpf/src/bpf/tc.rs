@@ -21,6 +21,7 @@ const TC_ACT_SHOT: i32 = 2;
 
 /// On an interface of the XDP program: sends what that has handed over into its device.
 #[classifier]
+#[inline(always)]
 pub(crate) fn lbxdp_handover(ctx: TcContext) -> i32 {
     let mut packet = Packet::new(ctx.skb.skb);
     let Some(to) = packet.told() else {
@@ -34,6 +35,7 @@ pub(crate) fn lbxdp_handover(ctx: TcContext) -> i32 {
 
 /// On a device that is a tunnel: decides, counts, and acts.
 #[classifier]
+#[inline(always)]
 pub(crate) fn lbxdp_device(ctx: TcContext) -> i32 {
     let mut packet = Packet::new(ctx.skb.skb);
     let bytes = packet.len() as u64;

@@ -122,8 +122,6 @@ pub(super) fn request<'t, T: Tables>(
         let session = session.filter(|session| session::is_with(session, index, &origin));
         (to.other_address, to.other_port) = match session {
             Some(session) => (session.source, session.source_port),
-            // An edit of the configuration is half in force, and sessions are not looked for yet.
-            None if !listener.has(LISTENER_SNAT) => return Err(Reason::NoSession),
             None => {
                 session::begin(tables, subject, listener, (index, &origin), request)?;
                 (request.session.source, request.session.source_port)

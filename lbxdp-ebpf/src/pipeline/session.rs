@@ -2,8 +2,8 @@
 
 use super::Subject;
 use crate::abi::{
-    Address, FlowKey, Listener, Mapping, ORIGIN_DOWN, Origin, OriginIndex, Port, Reverse, Seen,
-    Session,
+    Address, FlowKey, LISTENER_SNAT, Listener, Mapping, ORIGIN_DOWN, Origin, OriginIndex, Port,
+    Reverse, Seen, Session,
 };
 use crate::snat;
 use crate::tables::Tables;
@@ -43,7 +43,9 @@ pub(super) fn begin<T: Tables>(
     request: &mut snat::Request,
 ) -> Result<(), Reason> {
     let sight = subject.sight(tables).ok_or(Reason::NoSession)?;
-    if sight.tcp_flags & TCP_RST != 0 {
+    // Without the flag an edit of the configuration is half in force, and sessions are not looked
+    // for yet.
+    if sight.tcp_flags & TCP_RST != 0 || listener.flags & LISTENER_SNAT == 0 {
         return Err(Reason::NoSession);
     }
     let flow = request.flow;
