@@ -19,6 +19,17 @@ pub enum End {
 }
 
 impl End {
+    /// The end of a number, which came of `End as u32`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        if number == Self::Source as u32 {
+            Self::Source
+        } else {
+            Self::Destination
+        }
+    }
+
     /// The end at the other side.
     #[inline(always)]
     #[must_use]

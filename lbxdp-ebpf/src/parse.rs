@@ -72,6 +72,13 @@ impl Version {
         }
     }
 
+    /// The version of a number, which is one of [`Self::number`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_number(number: u32) -> Self {
+        if number == 4 { Self::V4 } else { Self::V6 }
+    }
+
     /// Whether the address is of this version.
     #[inline(always)]
     #[must_use]

@@ -1,8 +1,9 @@
 //! Sessions of translated flows: which are over, and how much of the room for them is taken. Pure.
 //!
 //! Each direction of a flow notes what it has seen in a map of its own; only both together tell
-//! whether the flow is dead. The program never takes a mapping away, so that a port is given out
-//! again only after both directions have been silent for as long as `node.snat_timeouts` says.
+//! whether the flow is dead. The program takes no mapping away but one whose session found no room,
+//! so that a port is given out again only after both directions have been silent for as long as
+//! `node.snat_timeouts` says.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;

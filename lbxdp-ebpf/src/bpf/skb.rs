@@ -343,11 +343,7 @@ extern "C" fn lbxdp_tc_network(
     end: u32,
     ip: *mut Ip,
 ) -> u32 {
-    let version = if version == 4 {
-        Version::V4
-    } else {
-        Version::V6
-    };
+    let version = Version::of_number(version);
     // SAFETY: the one caller gives it an `Ip` of its own.
     let Some(to) = (unsafe { ip.as_mut() }) else {
         return 1 + Reason::Malformed.index();
@@ -385,16 +381,8 @@ extern "C" fn lbxdp_tc_readdress(
     let Some(address) = (unsafe { address.as_ref() }) else {
         return NO_SUM;
     };
-    let version = if version == 4 {
-        Version::V4
-    } else {
-        Version::V6
-    };
-    let end = if which == End::Source as u32 {
-        End::Source
-    } else {
-        End::Destination
-    };
+    let version = Version::of_number(version);
+    let end = End::of_number(which);
     let sum = nat::readdress(&mut Packet::new(skb), start as usize, version, end, address);
     sum.map_or(NO_SUM, |sum| sum.fold().into())
 }
@@ -417,11 +405,7 @@ extern "C" fn lbxdp_tc_translate(
     let (Some(outline), Some(address)) = (outline, address) else {
         return 1;
     };
-    let end = if which_port >> 16 == End::Source as u32 {
-        End::Source
-    } else {
-        End::Destination
-    };
+    let end = End::of_number(which_port >> 16);
     let port = Port::new(which_port as u16);
     let mut packet = Packet::new(skb);
     match icmp::translate(&mut packet, start as usize, outline, end, address, port) {

@@ -55,17 +55,8 @@ impl Steps for Packet {
         end: End,
         address: &Address,
     ) -> Option<Sum> {
-        let which = match end {
-            End::Source => 0,
-            End::Destination => 1,
-        };
-        match lbxdp_readdress(
-            self.ctx,
-            start as u32,
-            version.number().into(),
-            which,
-            address,
-        ) {
+        let (version, which) = (version.number().into(), end as u32);
+        match lbxdp_readdress(self.ctx, start as u32, version, which, address) {
             NO_SUM => None,
             sum => Some(Sum::from_number(sum as u32)),
         }
@@ -80,12 +71,8 @@ impl Steps for Packet {
         address: &Address,
         port: Port,
     ) -> Result<(), NoRoom> {
-        let which = match end {
-            End::Source => 0,
-            End::Destination => 1 << 16,
-        };
-        let port = u32::from(port.get());
-        match lbxdp_translate(self.ctx, start as u32, ip, which | port, address) {
+        let which_port = (end as u32) << 16 | u32::from(port.get());
+        match lbxdp_translate(self.ctx, start as u32, ip, which_port, address) {
             0 => Ok(()),
             _ => Err(NoRoom),
         }
@@ -141,11 +128,7 @@ extern "C" fn lbxdp_network(
     end: u32,
     ip: *mut Ip,
 ) -> u32 {
-    let version = if version == 4 {
-        Version::V4
-    } else {
-        Version::V6
-    };
+    let version = Version::of_number(version);
     // SAFETY: the one caller gives it an `Ip` of its own.
     let Some(to) = (unsafe { ip.as_mut() }) else {
         return 1 + Reason::Malformed.index();
@@ -183,16 +166,8 @@ extern "C" fn lbxdp_readdress(
     let Some(address) = (unsafe { address.as_ref() }) else {
         return NO_SUM;
     };
-    let version = if version == 4 {
-        Version::V4
-    } else {
-        Version::V6
-    };
-    let end = if which == 0 {
-        End::Source
-    } else {
-        End::Destination
-    };
+    let version = Version::of_number(version);
+    let end = End::of_number(which);
     let sum = nat::readdress(&mut Packet::new(ctx), start as usize, version, end, address);
     sum.map_or(NO_SUM, |sum| sum.fold().into())
 }
@@ -272,7 +247,7 @@ pub(super) extern "C" fn lbxdp_allocate(request: *mut Request) -> u32 {
     }
 }
 
-/// [`icmp::translate`]: 0, or 1 if a header is not in reach.
+/// [`icmp::translate`]: 0, or 1 if a header is not in reach; the port and, above it, which end.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn lbxdp_translate(
@@ -287,11 +262,7 @@ extern "C" fn lbxdp_translate(
     let (Some(outline), Some(address)) = (outline, address) else {
         return 1;
     };
-    let end = if which_port >> 16 == 0 {
-        End::Source
-    } else {
-        End::Destination
-    };
+    let end = End::of_number(which_port >> 16);
     let port = Port::new(which_port as u16);
     let mut packet = Packet::new(ctx);
     match icmp::translate(&mut packet, start as usize, outline, end, address, port) {
