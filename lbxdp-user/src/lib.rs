@@ -10,6 +10,7 @@
 //! health     probes, and what they say of origins and tunnels
 //! vnet       tunnel devices, routes, rules; next hops
 //! dataplane  program and maps: load, pin, attach, write, read live
+//! netlink    messages that no library has types for
 //! api, cli   the control socket and the verbs
 //! ```
 
@@ -22,6 +23,7 @@ pub mod dataplane;
 pub mod fnv;
 pub mod health;
 pub mod log;
+mod netlink;
 #[forbid(unsafe_code)]
 pub mod reconcile;
 #[forbid(unsafe_code)]

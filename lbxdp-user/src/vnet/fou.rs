@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use rtnetlink::packet_core::{DefaultNla, NLM_F_ACK, NLM_F_DUMP};
 
 use super::device::GuePort;
-use super::generic::{Family, value};
+use super::generic::Family;
 use super::network::Refusal;
+use crate::netlink::value;
 
 const FOU_CMD_ADD: u8 = 1;
 const FOU_CMD_DEL: u8 = 2;
@@ -93,8 +94,9 @@ fn port(answer: &[u8]) -> Option<GuePort> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::generic::{GENERIC_HEADER, HEADER, message};
+    use super::super::generic::{GENERIC_HEADER, message};
     use super::*;
+    use crate::netlink::HEADER;
 
     #[test]
     fn adding_a_port_is_this_message() {

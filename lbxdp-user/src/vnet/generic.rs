@@ -2,24 +2,19 @@
 
 use std::io;
 
-use rtnetlink::packet_core::{DefaultNla, Emitable as _, NLM_F_ACK, NLM_F_REQUEST, NlasIterator};
+use rtnetlink::packet_core::{DefaultNla, NLM_F_ACK};
 use rtnetlink::sys::Socket;
 use rtnetlink::sys::protocols::NETLINK_GENERIC;
 
 use super::network::Refusal;
+use crate::netlink::{self, value};
 
 const GENL_ID_CTRL: u16 = 16;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-/// Length of `struct nlmsghdr`.
-pub(super) const HEADER: usize = 16;
 /// Length of `struct genlmsghdr`.
 pub(super) const GENERIC_HEADER: usize = 4;
-/// `struct nlmsghdr`, then an error number.
-const ERROR: usize = HEADER + 4;
 
 /// The family, on a socket of its own.
 pub(super) struct Family {
@@ -64,33 +59,11 @@ impl Family {
         attributes: &[DefaultNla],
     ) -> Result<Vec<Vec<u8>>, Refusal> {
         let request = message(self.family, command, flags, attributes);
-        self.socket.send(&request, 0)?;
-        let mut answers = Vec::new();
-        loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            let mut rest = datagram.as_slice();
-            while let Some((length, kind)) = header(rest) {
-                match kind {
-                    NLMSG_DONE => return Ok(answers),
-                    NLMSG_ERROR => {
-                        let code = rest.get(HEADER..ERROR).unwrap_or(&[0; 4]);
-                        let code = i32::from_ne_bytes(code.try_into().unwrap_or_default());
-                        return match code {
-                            0 => Ok(answers),
-                            code => Err(Refusal {
-                                errno: code.saturating_neg(),
-                                explanation: None,
-                            }),
-                        };
-                    }
-                    _ => {
-                        let body = rest.get(HEADER + GENERIC_HEADER..length);
-                        answers.push(body.unwrap_or_default().to_vec());
-                    }
-                }
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-            }
-        }
+        let answers = netlink::ask(&self.socket, &request)?;
+        Ok(answers
+            .iter()
+            .map(|answer| answer.get(GENERIC_HEADER..).unwrap_or_default().to_vec())
+            .collect())
     }
 }
 
@@ -98,32 +71,5 @@ impl Family {
 pub(super) fn message(family: u16, command: u8, flags: u16, attributes: &[DefaultNla]) -> Vec<u8> {
     /// Version 1 of all families that are spoken to here.
     const VERSION: u8 = 1;
-    let length = HEADER + GENERIC_HEADER + attributes.buffer_len();
-    let mut bytes = Vec::with_capacity(length);
-    let whole = u32::try_from(length).expect("a request is short");
-    bytes.extend(whole.to_ne_bytes());
-    bytes.extend(family.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    bytes.extend(1_u32.to_ne_bytes()); // sequence number
-    bytes.extend(0_u32.to_ne_bytes()); // port: the kernel fills it in
-    bytes.extend([command, VERSION, 0, 0]);
-    bytes.resize(length, 0);
-    attributes.emit(&mut bytes[HEADER + GENERIC_HEADER..]);
-    bytes
-}
-
-/// Length and type of the message that begins here.
-fn header(bytes: &[u8]) -> Option<(usize, u16)> {
-    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
-    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let length = usize::try_from(length).ok()?;
-    (length >= HEADER).then_some((length, kind))
-}
-
-/// The value of an attribute.
-pub(super) fn value(attributes: &[u8], number: u16) -> Option<Vec<u8>> {
-    NlasIterator::new(attributes)
-        .flatten()
-        .find(|attribute| attribute.kind() == number)
-        .map(|attribute| attribute.value().to_vec())
+    netlink::message(family, flags, &[command, VERSION, 0, 0], attributes)
 }

@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use rtnetlink::packet_core::{DefaultNla, Emitable as _, NLM_F_ACK, NLM_F_DUMP, NlasIterator};
 
 use super::device::Device;
-use super::generic::{Family, value};
+use super::generic::Family;
 use super::network::Refusal;
 use crate::config::model::{Wireguard, WireguardKey};
+use crate::netlink::value;
 
 const WG_CMD_GET_DEVICE: u8 = 0;
 const WG_CMD_SET_DEVICE: u8 = 1;

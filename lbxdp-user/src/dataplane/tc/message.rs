@@ -5,21 +5,18 @@ use std::os::fd::RawFd;
 
 use rtnetlink::packet_core::{
     DefaultNla, Emitable as _, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
-    NLM_F_REQUEST, NlasIterator,
 };
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
+
+use crate::netlink::{ask, message, value};
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const RTM_GETTFILTER: u16 = 46;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 
-/// Length of `struct nlmsghdr`.
-const HEADER: usize = 16;
 /// Length of `struct tcmsg`.
 const BODY: usize = 20;
 
@@ -100,19 +97,21 @@ impl Tc {
         let attributes = [DefaultNla::new(TCA_KIND, b"clsact\0".to_vec())];
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         let body = tcmsg(ifindex, CLSACT_HANDLE, CLSACT, 0);
-        self.ask(&message(RTM_NEWQDISC, flags, &body, &attributes))
-            .map(drop)
+        ask(
+            &self.socket,
+            &message(RTM_NEWQDISC, flags, &body, &attributes),
+        )
+        .map(drop)
     }
 
     pub(super) fn remove_clsact(&self, ifindex: u32) -> io::Result<()> {
         let body = tcmsg(ifindex, CLSACT_HANDLE, CLSACT, 0);
-        self.ask(&message(RTM_DELQDISC, NLM_F_ACK, &body, &[]))
-            .map(drop)
+        ask(&self.socket, &message(RTM_DELQDISC, NLM_F_ACK, &body, &[])).map(drop)
     }
 
     /// Puts our filter, or another program into it.
     pub(super) fn put(&self, ifindex: u32, program: RawFd, name: &str) -> io::Result<()> {
-        self.ask(&new_filter(ifindex, program, name)).map(drop)
+        ask(&self.socket, &new_filter(ifindex, program, name)).map(drop)
     }
 
     /// Removes our filter, if it is there.
@@ -122,8 +121,11 @@ impl Tc {
         }
         let attributes = [DefaultNla::new(TCA_KIND, b"bpf\0".to_vec())];
         let body = tcmsg(ifindex, HANDLE, INGRESS, info());
-        self.ask(&message(RTM_DELTFILTER, NLM_F_ACK, &body, &attributes))
-            .map(drop)
+        ask(
+            &self.socket,
+            &message(RTM_DELTFILTER, NLM_F_ACK, &body, &attributes),
+        )
+        .map(drop)
     }
 
     /// All filters at ingress.
@@ -138,7 +140,10 @@ impl Tc {
 
     fn filters(&self, ifindex: u32, parent: u32) -> io::Result<Vec<Filter>> {
         let body = tcmsg(ifindex, 0, parent, 0);
-        match self.ask(&message(RTM_GETTFILTER, NLM_F_DUMP, &body, &[])) {
+        match ask(
+            &self.socket,
+            &message(RTM_GETTFILTER, NLM_F_DUMP, &body, &[]),
+        ) {
             // Each priority is listed by itself as well, without a handle.
             Ok(answers) => Ok((answers.iter().filter_map(|answer| Filter::read(answer)))
                 .filter(|filter| filter.handle != 0)
@@ -148,31 +153,6 @@ impl Tc {
                 Ok(Vec::new())
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// The bodies of all answers. The kernel answers within the call that sends the request.
-    fn ask(&self, request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        self.socket.send(request, 0)?;
-        let mut answers = Vec::new();
-        loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            let mut rest = datagram.as_slice();
-            while let Some((length, kind)) = header(rest) {
-                let body = rest.get(HEADER..length).unwrap_or_default();
-                match kind {
-                    NLMSG_DONE => return Ok(answers),
-                    NLMSG_ERROR => {
-                        let code = body.get(..4).and_then(|code| code.try_into().ok());
-                        return match i32::from_ne_bytes(code.unwrap_or_default()) {
-                            0 => Ok(answers),
-                            code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
-                        };
-                    }
-                    _ => answers.push(body.to_vec()),
-                }
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-            }
         }
     }
 }
@@ -215,37 +195,6 @@ fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
         .collect()
 }
 
-fn message(kind: u16, flags: u16, body: &[u8], attributes: &[DefaultNla]) -> Vec<u8> {
-    let length = HEADER + body.len() + attributes.buffer_len();
-    let mut bytes = Vec::with_capacity(length);
-    let whole = u32::try_from(length).expect("a request is short");
-    bytes.extend(whole.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    bytes.extend(1_u32.to_ne_bytes()); // sequence number
-    bytes.extend(0_u32.to_ne_bytes()); // port: the kernel fills it in
-    bytes.extend(body);
-    let at = bytes.len();
-    bytes.resize(length, 0);
-    attributes.emit(&mut bytes[at..]);
-    bytes
-}
-
-/// Length and type of the message that begins here.
-fn header(bytes: &[u8]) -> Option<(usize, u16)> {
-    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
-    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let length = usize::try_from(length).ok()?;
-    (length >= HEADER).then_some((length, kind))
-}
-
-fn value(attributes: &[u8], number: u16) -> Option<Vec<u8>> {
-    NlasIterator::new(attributes)
-        .flatten()
-        .find(|attribute| attribute.kind() == number)
-        .map(|attribute| attribute.value().to_vec())
-}
-
 fn text(value: Option<Vec<u8>>) -> String {
     let value = value.unwrap_or_default();
     String::from_utf8_lossy(&value)
@@ -256,6 +205,7 @@ fn text(value: Option<Vec<u8>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::HEADER;
 
     #[test]
     fn a_filter_is_this_message_and_is_read_back() {
