@@ -1,7 +1,7 @@
 //! A tunnel that is a device of somebody else's: XDP hands over to a TC program, which sends into the
 //! device; answers come back by the TC program of the device.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use tests::netns::{Edge, Lab, Shape};
 
 use crate::configuration::{MONITORS, Service};
-use crate::{lab_for_agent, served_since, start_load};
+use crate::{blue_serves_both_versions, lab_for_agent, served_since, start_load};
 
 /// The device, which the agent is to use and not to touch.
 const DEVICE: &str = "theirs";
@@ -92,15 +92,7 @@ fn a_device_of_others_carries_tcp_and_udp_of_both_versions() -> Result<()> {
         let tunnel = status.tunnel("blue", "blue-1");
         tunnel.is_ok_and(|tunnel| tunnel["health"] == "healthy" && tunnel["kind"] == "device")
     })?;
-    for (to, client) in [
-        (tcp, IpAddr::from(Lab::CLIENT)),
-        (six, Lab::CLIENT_V6.into()),
-    ] {
-        let answer = lab.block_on(lab.http().get(to, "/bytes/1000000"))?;
-        assert_eq!(answer.length, 1_000_000);
-        assert!(answer.origin.starts_with("blue/"), "{}", answer.origin);
-        assert_eq!(answer.seen_client.ip(), client);
-    }
+    blue_serves_both_versions(&lab, tcp, six, 1_000_000)?;
     let load = start_load(&lab, tcp, udp)?;
     served_since(&load, Instant::now())?;
     let records = load.stop();

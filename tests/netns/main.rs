@@ -19,7 +19,7 @@ mod traffic;
 mod tunnel;
 mod wireguard;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -79,6 +79,22 @@ fn start_load(lab: &Lab, tcp: SocketAddr, udp: SocketAddr) -> Result<Load> {
     })
     .with_context(|| load.records().failed().show())?;
     Ok(load)
+}
+
+/// Gets so many bytes from blue's origins, over IPv4 and over IPv6; they see the client itself.
+fn blue_serves_both_versions(
+    lab: &Lab,
+    v4: SocketAddr,
+    v6: SocketAddr,
+    length: usize,
+) -> Result<()> {
+    for (to, client) in [(v4, IpAddr::from(Lab::CLIENT)), (v6, Lab::CLIENT_V6.into())] {
+        let answer = lab.block_on(lab.http().get(to, &format!("/bytes/{length}")))?;
+        assert_eq!(answer.length, length);
+        assert!(answer.origin.starts_with("blue/"), "{}", answer.origin);
+        assert_eq!(answer.seen_client.ip(), client);
+    }
+    Ok(())
 }
 
 /// Waits until requests that started after `time` have been answered over every kind of flow.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use tests::netns::{Edge, Lab, Shape, eventually};
 
 use crate::configuration::{MONITORS, Service};
-use crate::{DEADLINE, lab_for_agent};
+use crate::{DEADLINE, blue_serves_both_versions, lab_for_agent};
 
 /// Where the edge listens.
 const PORT: u16 = 51_820;
@@ -184,15 +184,7 @@ fn a_connector_that_dials_in_by_wireguard_carries_traffic_both_ways() -> Result<
         let tunnel = status.tunnel("blue", "blue-1");
         tunnel.is_ok_and(|tunnel| tunnel["health"] == "healthy" && tunnel["kind"] == "wireguard")
     })?;
-    for (to, client) in [
-        (tcp, IpAddr::from(Lab::CLIENT)),
-        (six, Lab::CLIENT_V6.into()),
-    ] {
-        let answer = lab.block_on(lab.http().get(to, "/bytes/300000"))?;
-        assert_eq!(answer.length, 300_000);
-        assert!(answer.origin.starts_with("blue/"), "{}", answer.origin);
-        assert_eq!(answer.seen_client.ip(), client);
-    }
+    blue_serves_both_versions(&lab, tcp, six, 300_000)?;
     let told = edge.explain("tcp", SocketAddr::new(Lab::CLIENT.into(), 40_000), tcp)?;
     assert!(told.contains("hand over to wg-blue"), "{told}");
 
