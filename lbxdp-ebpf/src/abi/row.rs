@@ -6,14 +6,14 @@ use super::{Origin, OriginIndex, abi_type};
 pub struct Row {
     /// The owner, or [`Origin::NONE`].
     pub current: OriginIndex,
-    /// The owner before the last configuration edit, while [`ROW_GENERATION`] is set.
-    pub previous: OriginIndex,
+    /// While [`ROW_GENERATION`] is set, the owners before: of the flows that hashed to an even row
+    /// of the table before, and to an odd one. They differ only where the table has grown, and the
+    /// row takes from two old ones: see [`Table::previous_rows`].
+    pub previous: [OriginIndex; 2],
     /// Bits `ROW_…`: whether the flow table matters. Zero in quiet times.
     pub flags: u8,
     /// Generation of the last edit that moved this row, modulo 256.
     pub epoch: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
 }
 
 /// Flows of this row may stand in the flow table.
@@ -36,11 +36,13 @@ pub struct Table {
     pub rows: u32,
     /// The half in force: 0 or 1.
     pub active: u32,
+    /// For each half, how many rows the table had to which its rows' [`Row::previous`] refers.
+    pub previous_rows: [u32; 2],
 }
 
 abi_type! {
-    Row: 8 = [OriginIndex, OriginIndex, u8, u8, [u8; 2]];
-    Table: 16 = [[u32; 2], u32, u32];
+    Row: 8 = [OriginIndex, [OriginIndex; 2], u8, u8];
+    Table: 24 = [[u32; 2], u32, u32, [u32; 2]];
 }
 
 impl Row {
@@ -52,10 +54,9 @@ impl Row {
     pub const fn owned_by(current: OriginIndex) -> Self {
         Self {
             current,
-            previous: Origin::NONE,
+            previous: [Origin::NONE; 2],
             flags: 0,
             epoch: 0,
-            reserved: [0; 2],
         }
     }
 }

@@ -123,6 +123,7 @@ fn world(mode: Mode, vnet: VnetId, path: Path) -> MemTables {
             halves: [index * 8, 100 + index * 8],
             rows: 7,
             active: 0,
+            previous_rows: [7; 2],
         };
         tables.tables.insert(index, table);
         for row in 0..7 {

@@ -173,7 +173,8 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
 fn check_rows(table: u32, rows: &[Row], desired: &Desired) -> Result<(), PlanError> {
     let mut last: Option<OriginIndex> = None;
     for row in rows {
-        for owner in [row.current, row.previous] {
+        let [even, odd] = row.previous;
+        for owner in [row.current, even, odd] {
             if owner == Origin::NONE || last == Some(owner) {
                 continue;
             }

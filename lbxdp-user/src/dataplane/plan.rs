@@ -223,6 +223,7 @@ fn row_writes<'a>(
                     halves: [half()?, half()?],
                     rows: count,
                     active: 0,
+                    previous_rows: [count; 2],
                 }
             }
         };

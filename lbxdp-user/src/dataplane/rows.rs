@@ -68,6 +68,7 @@ mod tests {
             halves,
             rows,
             active: 0,
+            previous_rows: [rows; 2],
         }
     }
 

@@ -222,6 +222,7 @@ impl Subjects {
             halves: [first_row; 2],
             rows: ROWS,
             active: 0,
+            previous_rows: [ROWS; 2],
         };
         tables.tables.insert(index, table);
         for row in 0..ROWS {

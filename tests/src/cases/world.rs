@@ -216,6 +216,7 @@ impl World {
                 halves: [half, half + ROWS],
                 rows: ROWS,
                 active: 1,
+                previous_rows: [ROWS; 2],
             },
         );
         for (index, origin) in (first..).zip(origins) {

@@ -262,8 +262,8 @@ fn row_step(
     let owner = entry::origin_name(row.current, names);
     let flags = entry::row_flags(row.flags);
     let mut text = format!("ROWS[{index}]: owner {owner}");
-    if row.previous != Origin::NONE {
-        text += &format!(", before {}", entry::origin_name(row.previous, names));
+    if row.previous != [Origin::NONE; 2] {
+        text += &format!(", before {}", entry::previous_name(&row, names));
     }
     if !flags.is_empty() {
         text += &format!(", flags {}", flags.join(","));

@@ -93,6 +93,7 @@ fn world() -> (MemTables, Content, Names) {
         halves: [0, 7],
         rows: 7,
         active: 1,
+        previous_rows: [7; 2],
     };
     let rows = vec![Row::owned_by(2); 7];
     let content = Content {

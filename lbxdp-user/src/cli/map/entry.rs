@@ -180,16 +180,27 @@ pub(in crate::cli) fn table(index: u32, table: &Table, names: &Names) -> Vec<Fie
         field("active_half", table.active),
         field("first_row", table.halves[usize::from(table.active == 1)]),
         field("halves", table.halves.to_vec()),
+        field("previous_rows", table.previous_rows.to_vec()),
     ]
 }
 
 pub(in crate::cli) fn row(row: &Row, names: &Names) -> Vec<Field> {
     vec![
         field("owner", origin_name(row.current, names)),
-        field("previous", origin_name(row.previous, names)),
+        field("previous", previous_name(row, names)),
         field("flags", row_flags(row.flags)),
         field("epoch", row.epoch),
     ]
+}
+
+/// Who had the row before: one name, or two where the table has grown.
+pub(in crate::cli) fn previous_name(row: &Row, names: &Names) -> String {
+    let [even, odd] = row.previous.map(|index| origin_name(index, names));
+    if even == odd {
+        even
+    } else {
+        format!("{even} or {odd}")
+    }
 }
 
 /// `ROW_…` in words.

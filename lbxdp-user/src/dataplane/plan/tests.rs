@@ -75,7 +75,7 @@ impl FakeMaps {
         for table in self.tables.values() {
             for index in Self::active(table) {
                 let row = self.rows.get(&index).expect("a row in force was written");
-                for owner in [row.current, row.previous] {
+                for owner in [row.current, row.previous[0], row.previous[1]] {
                     assert!(
                         owner == Origin::NONE || content.origins.contains_key(&owner),
                         "row without origin"
