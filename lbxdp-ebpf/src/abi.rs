@@ -20,6 +20,7 @@ mod pod;
 mod range;
 mod row;
 mod service;
+mod tracked;
 mod tunnel;
 mod vlan;
 
@@ -48,8 +49,10 @@ pub use range::prefixes;
 pub use range::{RangeKey, Side};
 pub use row::{ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Table};
 pub use service::{
-    LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Reverse, Service,
+    LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT, LISTENER_SOURCE_HASH, LISTENER_UDP_MOVE,
+    Listener, Reverse, Service,
 };
+pub use tracked::{FlowCounts, Tracked};
 pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
 pub use vlan::Vlan;
 
@@ -80,6 +83,10 @@ pub mod capacity {
     pub const ENTITIES: u32 = 32_768;
     /// Flows whose source address is translated.
     pub const SESSIONS: u32 = 1 << 17;
+    /// Flows of rows at risk: the twentieth part of two million and a half.
+    pub const FLOWS: u32 = 1 << 17;
+    /// First packets of flows of rows at risk.
+    pub const OPENING: u32 = 1 << 16;
     /// Slots for listener counters.
     pub const LISTENER_COUNTERS: u32 = 4_096;
 }

@@ -9,6 +9,7 @@
 //!   listener   (vnet, address, port, protocol); none -> XDP_PASS, untouched
 //!   session    of a listener that hides its clients: the origin and source that the flow has
 //!   row        rows[half + reduce(hash, M)] -> origin; its source is allocated, if it hides clients
+//!   at risk    of a row that has moved, or will: the origin that the flow began with (FLOWS)
 //!   forward    dsr: encapsulate, or the origin's MAC | nat: rewrite, then plain or through the tunnel
 //!              (and of a SYN, the segment size becomes what the tunnel carries, both ways)
 //!   reply      an origin's answer -> listener's address back as source -> route -> client
@@ -51,5 +52,6 @@ pub mod pipeline;
 pub mod snat;
 pub mod steer;
 pub mod tables;
+pub mod track;
 pub mod verdict;
 pub mod wire;

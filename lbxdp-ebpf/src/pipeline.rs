@@ -31,6 +31,7 @@ use crate::nat::{self, End};
 use crate::parse::{self, Ip, Outline, Ports, Version};
 use crate::steer;
 use crate::tables::Tables;
+use crate::track;
 use crate::verdict::{Action, Reason, Verdict};
 use crate::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
@@ -119,6 +120,12 @@ pub trait Steps: Frame + Sized {
         carry_out(self, order, path)
     }
 
+    /// [`track::follow`].
+    #[inline(always)]
+    fn follow<T: Tables>(&self, tables: &T, request: &mut track::Request) -> OriginIndex {
+        track::follow(self, tables, request)
+    }
+
     /// Tells whoever sends the packet into its device which that is, unless it is none.
     ///
     /// # Errors
@@ -181,6 +188,7 @@ pub fn plan<'t, F: Steps, T: Tables>(
         ports,
         order,
         request,
+        risk,
     } = scratch;
     let (start, version) = parse::link(frame)?;
     ip.outer_class = 0;
@@ -195,9 +203,9 @@ pub fn plan<'t, F: Steps, T: Tables>(
     } else {
         request.flow = subject.flow();
         let planned = match role(tables, &node, &subject, &request.flow)? {
-            Role::Request(listener) => {
-                plan::request(tables, &node, &subject, &listener, ingress, request, order)
-            }
+            Role::Request(listener) => plan::request(
+                frame, tables, &node, &subject, &listener, ingress, request, risk, order,
+            ),
             Role::Reply(reverse) => {
                 subject.is_of(tables, reverse.origin);
                 plan::reply(

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::abi::{Listener, NODE_RANGES, Node, Origin, OriginIndex, Reverse, Service, Side};
+use crate::abi::{Listener, NODE_RANGES, Node, Reverse, Row, Service, Side};
 use crate::hash;
 use crate::tables::Tables;
 use crate::verdict::Reason;
@@ -47,31 +47,31 @@ fn find_range<T: Tables>(tables: &T, node: &Node, key: &mut Service, side: Side)
     Some(())
 }
 
-/// The owner of the row that a flow hashes to.
+/// The row that a flow hashes to, and how many rows the table had to which its previous owners refer.
 ///
 /// # Errors
-/// The listener has no rows, nobody owns the row, or the owner is not there.
+/// The listener has no rows.
 #[inline(always)]
-pub fn owner<'t, T: Tables>(
+pub fn row<'t, T: Tables>(
     tables: &'t T,
     listener: &Listener,
     flow_hash: u32,
-) -> Result<(OriginIndex, T::Ref<'t, Origin>), Reason> {
+) -> Result<(T::Ref<'t, Row>, u32), Reason> {
     let table = tables.table(listener.table).ok_or(Reason::NoTable)?;
     if table.rows == 0 {
         return Err(Reason::NoTable);
     }
     let [first, second] = table.halves;
-    let half = if table.active & 1 == 0 { first } else { second };
+    let [of_first, of_second] = table.previous_rows;
+    let (half, previous_rows) = if table.active & 1 == 0 {
+        (first, of_first)
+    } else {
+        (second, of_second)
+    };
     let row = tables
         .row(half.wrapping_add(hash::reduce(flow_hash, table.rows)))
         .ok_or(Reason::NoTable)?;
-    let index = row.current;
-    if index == Origin::NONE {
-        return Err(Reason::NoOrigin);
-    }
-    let origin = tables.origin(index).ok_or(Reason::OriginMissing)?;
-    Ok((index, origin))
+    Ok((row, previous_rows))
 }
 
 /// The key of a transport address in a VNet.

@@ -4,12 +4,13 @@ use core::ops::Deref;
 
 use crate::abi::{
     Address, Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path,
-    Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, TunnelIndex,
-    Vlan, VnetId,
+    Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Tracked,
+    TunnelIndex, Vlan, VnetId,
 };
 use crate::fragment;
 use crate::parse::Ip;
 use crate::snat::{self, Request};
+use crate::track::FlowEvent;
 use crate::verdict::Reason;
 
 /// Lookups in the maps and in the kernel's routes.
@@ -88,6 +89,23 @@ pub trait Tables {
     fn allowance(&self) -> Allowance;
     /// Sets what is left of them.
     fn set_allowance(&self, left: Allowance);
+    /// The origin that a flow of a row at risk is recorded with (map `FLOWS`), unless the packet opens
+    /// a new connection in the place of one that has ended. The entry takes note of what is seen.
+    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Tracked>>;
+    /// Records a flow.
+    fn track(&self, flow: &FlowKey, entry: &Tracked);
+    /// The origin that the first packet of a flow is recorded with (map `OPENING`).
+    fn opening(&self, flow: &FlowKey) -> Option<Self::Ref<'_, Tracked>>;
+    /// Records the first packet of a flow.
+    fn set_opening(&self, flow: &FlowKey, entry: &Tracked);
+    /// Takes away what is recorded of a first packet, if something is.
+    fn forget_opening(&self, flow: &FlowKey);
+    /// Counts what has become of a flow.
+    fn count_flow(&self, event: FlowEvent);
+    /// How many flows this CPU may still record.
+    fn flow_allowance(&self) -> Allowance;
+    /// Sets what is left of them.
+    fn set_flow_allowance(&self, left: Allowance);
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     fn now_ns(&self) -> u64;
     /// The way to a client, by the node's own routes.

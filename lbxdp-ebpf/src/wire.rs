@@ -20,7 +20,8 @@ pub use ip::{
     Ipv6Extension, Ipv6Fragment, MH, NO_NEXT_HEADER, ROUTING,
 };
 pub use l4::{
-    Ports, TCP_ACK, TCP_END, TCP_FIN, TCP_MSS, TCP_MSS_LEN, TCP_NOP, TCP_RST, TCP_SYN, Tcp, Udp,
+    Ports, QuicLong, TCP_ACK, TCP_END, TCP_FIN, TCP_MSS, TCP_MSS_LEN, TCP_NOP, TCP_RST, TCP_SYN,
+    Tcp, Udp,
 };
 pub use tunnel::{
     ETHERTYPE_TEB, GENEVE_CONTROL, GENEVE_CRITICAL, GENEVE_OPTION_LENGTH,

@@ -137,10 +137,8 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
         node: abi::Node {
             hash_key: expand_key(config.node.hash_key.0),
             flags: echo | fragments,
-            icmp_interval_ns: match config.node.icmp_rate {
-                0 => 0,
-                rate => (1_000_000_000 / u64::from(rate)).max(1),
-            },
+            icmp_interval_ns: interval_ns(config.node.icmp_rate),
+            flow_interval_ns: interval_ns(config.node.flow_rate),
             uplink: paths::uplink(config, hops),
             reserved: 0,
         },
@@ -183,6 +181,14 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
     }
     listeners::add(config, slots, &mut desired);
     desired
+}
+
+/// The time for each one of so many in a second; 0 for none.
+fn interval_ns(rate: u32) -> u64 {
+    match rate {
+        0 => 0,
+        rate => (1_000_000_000 / u64::from(rate)).max(1),
+    }
 }
 
 /// A number that tells an origin from others that have its slot before or after it: made from where

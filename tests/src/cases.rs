@@ -19,6 +19,7 @@ mod outside;
 mod ranges;
 mod related;
 mod replies;
+mod risk;
 mod snat;
 mod stranger;
 mod too_big;
@@ -105,6 +106,7 @@ pub fn all() -> Vec<Case> {
         ecn::cases(),
         related::cases(),
         replies::cases(),
+        risk::cases(),
         snat::cases(),
         stranger::cases(),
         devices::cases(),

@@ -8,7 +8,7 @@ mod underlay;
 
 use std::collections::BTreeMap;
 
-use lbxdp_ebpf::abi::{FlowKey, Mapping, OriginIndex, Session, TunnelIndex};
+use lbxdp_ebpf::abi::{FlowKey, Mapping, OriginIndex, Session, Tracked, TunnelIndex};
 use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::verdict::{Action, Reason};
 
@@ -37,33 +37,43 @@ pub struct Outcome {
     pub flows: Flows,
 }
 
-/// Sessions and mappings, without the times, which the host does not have.
+/// Sessions, mappings and flows of rows at risk, without the times, which the host does not have.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Flows {
     /// Map `SESSIONS`.
     pub sessions: BTreeMap<FlowKey, Session>,
     /// Map `MAPPINGS`.
     pub mappings: BTreeMap<FlowKey, Mapping>,
+    /// Map `FLOWS`.
+    pub tracked: BTreeMap<FlowKey, Tracked>,
+    /// Map `OPENING`.
+    pub opening: BTreeMap<FlowKey, Tracked>,
 }
 
 impl Flows {
-    fn new(
-        mut sessions: BTreeMap<FlowKey, Session>,
-        mut mappings: BTreeMap<FlowKey, Mapping>,
-    ) -> Self {
-        for session in sessions.values_mut() {
+    fn timeless(mut self) -> Self {
+        for session in self.sessions.values_mut() {
             session.seen.tick = 0;
         }
-        for mapping in mappings.values_mut() {
+        for mapping in self.mappings.values_mut() {
             mapping.seen.tick = 0;
         }
-        Self { sessions, mappings }
+        for flow in self.tracked.values_mut().chain(self.opening.values_mut()) {
+            flow.seen.tick = 0;
+        }
+        self
     }
 
     /// What the tables remember.
     #[must_use]
     pub fn of(tables: &MemTables) -> Self {
-        Self::new(tables.sessions.entries(), tables.mappings.entries())
+        Self {
+            sessions: tables.sessions.entries(),
+            mappings: tables.mappings.entries(),
+            tracked: tables.flows.entries(),
+            opening: tables.opening.entries(),
+        }
+        .timeless()
     }
 }
 

@@ -1,6 +1,7 @@
 use super::abi_type;
 
-/// How many messages of its own a CPU may still send (map `ALLOWANCE`, one entry): a token bucket.
+/// How many messages of its own a CPU may still send (map `ALLOWANCE`, one entry), or how many flows
+/// it may record ([`FlowCounts`](super::FlowCounts)): a token bucket.
 ///
 /// Kept as the time at which the bucket will be full again, so that a slot of zeros is a full one
 /// (this is the generic cell rate algorithm of ITU-T I.371).
@@ -21,17 +22,23 @@ impl Allowance {
     pub const INTERVAL_NS: u64 = 1_000_000;
     /// Messages that are allowed at once.
     pub const BURST: u64 = 50;
+    /// Flows that may be recorded at once: those of two ticks of a coarse clock (4 ms) at the rate of
+    /// [`Self::FLOW_INTERVAL_NS`].
+    pub const FLOW_BURST: u64 = 1_024;
+    /// Nanoseconds in which one more flow may be recorded, unless configured otherwise: 100,000 in a
+    /// second.
+    pub const FLOW_INTERVAL_NS: u64 = 10_000;
     /// All that there can be.
     pub const FULL: Self = Self { full_at_ns: 0 };
 
-    /// What is left after one message at the time `now_ns`, if one more is allowed in each
-    /// `interval_ns`; `None` if it is not allowed. An interval of 0 allows none.
+    /// What is left after one more at the time `now_ns`, if one is allowed in each `interval_ns`, and
+    /// `burst` at once; `None` if it is not allowed. An interval of 0 allows none.
     #[inline(always)]
     #[must_use]
-    pub fn spend(self, now_ns: u64, interval_ns: u64) -> Option<Self> {
+    pub fn spend(self, now_ns: u64, interval_ns: u64, burst: u64) -> Option<Self> {
         let full_at_ns = self.full_at_ns.max(now_ns).saturating_add(interval_ns);
-        // A second at most, fifty times.
-        let burst_ns = interval_ns.wrapping_mul(Self::BURST);
+        // Of a second at most, and some thousands.
+        let burst_ns = interval_ns.wrapping_mul(burst);
         if interval_ns == 0 || full_at_ns.saturating_sub(now_ns) > burst_ns {
             return None;
         }
@@ -46,7 +53,7 @@ mod tests {
     /// How many messages one after the other are allowed at `now_ns`.
     fn at_once(allowance: &mut Allowance, now_ns: u64) -> u64 {
         let mut count = 0;
-        while let Some(left) = allowance.spend(now_ns, Allowance::INTERVAL_NS) {
+        while let Some(left) = allowance.spend(now_ns, Allowance::INTERVAL_NS, Allowance::BURST) {
             *allowance = left;
             count += 1;
         }
@@ -74,7 +81,10 @@ mod tests {
 
     #[test]
     fn without_an_interval_nothing_is_allowed() {
-        assert_eq!(Allowance::FULL.spend(1_000_000_000_000, 0), None);
+        assert_eq!(
+            Allowance::FULL.spend(1_000_000_000_000, 0, Allowance::BURST),
+            None
+        );
     }
 
     #[test]

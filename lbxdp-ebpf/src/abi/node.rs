@@ -11,6 +11,8 @@ pub struct Node {
     pub flags: u64,
     /// Nanoseconds in which each CPU may send one ICMP error; 0 for none at all.
     pub icmp_interval_ns: u64,
+    /// Nanoseconds in which each CPU may record one flow of a row at risk; 0 for none at all.
+    pub flow_interval_ns: u64,
     /// The interface in whose name routes are asked for answers that come in by a device of the
     /// kernel's, which itself forwards nothing; 0 without such devices.
     pub uplink: u32,
@@ -64,7 +66,7 @@ pub struct Heartbeat {
 }
 
 abi_type! {
-    Node: 120 = [[u64; 12], u64, u64, u32, u32];
+    Node: 128 = [[u64; 12], u64, u64, u64, u32, u32];
     PortSet: 8 = [u64];
     Heartbeat: 16 = [u64, u32, u32];
 }

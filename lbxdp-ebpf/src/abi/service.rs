@@ -37,6 +37,13 @@ pub const LISTENER_SOURCE_HASH: u32 = 1 << 1;
 /// Later fragments need no port here: there is an entry for them, and the first ones are not kept.
 pub const LISTENER_PORTLESS: u32 = 1 << 2;
 
+/// Of UDP, which does not say whether a flow began before an edit: it goes to the new owner of its
+/// row at once, and not for a while still to the one before.
+pub const LISTENER_UDP_MOVE: u32 = 1 << 3;
+
+/// UDP is QUIC: Initial and 0-RTT packets begin a flow.
+pub const LISTENER_QUIC: u32 = 1 << 4;
+
 impl Listener {
     /// Whether the flag (one of `LISTENER_…`) is set.
     #[inline(always)]

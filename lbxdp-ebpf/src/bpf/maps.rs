@@ -11,20 +11,21 @@ use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, Datagram, Entity, EntityKey, FlowKey, Fragment, FragmentKey,
-    Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, PortSet,
-    RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Traffic, TunnelIndex,
-    Vlan, VnetId, capacity,
+    Address, Allowance, Count, Datagram, Entity, EntityKey, FlowCounts, FlowKey, Fragment,
+    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
+    Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Tracked,
+    Traffic, TunnelIndex, Vlan, VnetId, capacity,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::Ip;
 use lbxdp_ebpf::pipeline::Scratch;
 use lbxdp_ebpf::snat::Request;
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
+use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::{Direction, Reason, Slot, Verdict};
 
 const SERVICES: usize = capacity::SERVICES as usize;
-const FLOWS: usize = capacity::SESSIONS as usize;
+const SESSION_SLOTS: usize = capacity::SESSIONS as usize;
 const ORIGIN_SLOTS: usize = capacity::ORIGINS as usize;
 const TUNNEL_SLOTS: usize = capacity::TUNNELS as usize;
 
@@ -65,9 +66,17 @@ static ENTITIES: HashMap<
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
 #[btf_map]
-static SESSIONS: HashMap<FlowKey, Session, FLOWS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+static SESSIONS: HashMap<FlowKey, Session, SESSION_SLOTS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 #[btf_map]
-static MAPPINGS: HashMap<FlowKey, Mapping, FLOWS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+static MAPPINGS: HashMap<FlowKey, Mapping, SESSION_SLOTS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+#[btf_map]
+static FLOWS: LruHashMap<FlowKey, Tracked, { capacity::FLOWS as usize }> = LruHashMap::new();
+#[btf_map]
+static OPENING: LruHashMap<FlowKey, Tracked, { capacity::OPENING as usize }> = LruHashMap::new();
+#[btf_map]
+static FLOW_COUNTERS: PerCpuArray<FlowCounts, 1> = PerCpuArray::new();
 #[btf_map]
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map]
@@ -262,6 +271,63 @@ impl<C: Context> Tables for Maps<C> {
     }
 
     #[inline(always)]
+    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<&Tracked> {
+        let entry = FLOWS.get_ptr_mut(flow)?;
+        // SAFETY: as in `session`.
+        let entry = unsafe { &mut *entry };
+        if let Some(sight) = sight {
+            if entry.seen.is_over(sight) {
+                return None;
+            }
+            entry.seen.see(sight);
+        }
+        Some(entry)
+    }
+
+    #[inline(always)]
+    fn track(&self, flow: &FlowKey, entry: &Tracked) {
+        // What cannot be recorded is tried again with the next packet.
+        let _ = FLOWS.insert(flow, entry, 0);
+    }
+
+    #[inline(always)]
+    fn opening(&self, flow: &FlowKey) -> Option<&Tracked> {
+        // SAFETY: as in `session`.
+        unsafe { OPENING.get(flow) }
+    }
+
+    #[inline(always)]
+    fn set_opening(&self, flow: &FlowKey, entry: &Tracked) {
+        // As in `track`.
+        let _ = OPENING.insert(flow, entry, 0);
+    }
+
+    #[inline(always)]
+    fn forget_opening(&self, flow: &FlowKey) {
+        // It is there, or it is not.
+        let _ = OPENING.remove(flow);
+    }
+
+    #[inline(always)]
+    fn count_flow(&self, event: FlowEvent) {
+        if let Some(counts) = flow_counts() {
+            counts.count(event);
+        }
+    }
+
+    #[inline(always)]
+    fn flow_allowance(&self) -> Allowance {
+        flow_counts().map_or(Allowance::FULL, |counts| counts.allowance)
+    }
+
+    #[inline(always)]
+    fn set_flow_allowance(&self, left: Allowance) {
+        if let Some(counts) = flow_counts() {
+            counts.allowance = left;
+        }
+    }
+
+    #[inline(always)]
     fn now_ns(&self) -> u64 {
         now_ns()
     }
@@ -299,6 +365,15 @@ pub(super) fn scratch() -> Option<&'static mut Scratch> {
     SCRATCH
         .get_ptr_mut(0)
         .map(|scratch| unsafe { &mut *scratch })
+}
+
+/// What this CPU has recorded of flows, and may record.
+#[inline(always)]
+fn flow_counts() -> Option<&'static mut FlowCounts> {
+    // SAFETY: the slot is of this CPU, on which no other program of this map runs now.
+    FLOW_COUNTERS
+        .get_ptr_mut(0)
+        .map(|counts| unsafe { &mut *counts })
 }
 
 #[inline(always)]

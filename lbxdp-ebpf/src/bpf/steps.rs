@@ -9,7 +9,9 @@ use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_UNREACHABLE, bpf_fib_lookup, xdp_md};
 use aya_ebpf::helpers::bpf_csum_diff;
 use core::ffi::c_void;
 use core::hint::black_box;
-use lbxdp_ebpf::abi::{Address, Device, Fragment, HandOver, Path, Port, Service, Side, VnetId};
+use lbxdp_ebpf::abi::{
+    Address, Device, Fragment, HandOver, Origin, OriginIndex, Path, Port, Service, Side, VnetId,
+};
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
 use lbxdp_ebpf::icmp;
@@ -18,6 +20,8 @@ use lbxdp_ebpf::nat::{self, End};
 use lbxdp_ebpf::parse::{self, Ip, Outline, Version};
 use lbxdp_ebpf::pipeline::{self, Order, Scratch, Steps};
 use lbxdp_ebpf::snat::{self, Request};
+use lbxdp_ebpf::tables::Tables;
+use lbxdp_ebpf::track;
 use lbxdp_ebpf::verdict::Reason;
 use lbxdp_ebpf::wire::FRAGMENT;
 
@@ -102,6 +106,12 @@ impl Steps for Packet {
             0 => Ok(()),
             _ => Err(NoRoom),
         }
+    }
+
+    #[inline(always)]
+    fn follow<T: Tables>(&self, _: &T, request: &mut track::Request) -> OriginIndex {
+        // As of any number that comes back: see `network`.
+        black_box(lbxdp_follow(self.ctx, request)) as OriginIndex
     }
 
     #[inline(always)]
@@ -245,6 +255,19 @@ pub(super) extern "C" fn lbxdp_allocate(request: *mut Request) -> u32 {
         Ok(()) => 0,
         Err(reason) => 1 + reason.index(),
     }
+}
+
+/// [`track::follow`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_follow(ctx: *mut xdp_md, request: *mut track::Request) -> u32 {
+    // As in `lbxdp_allocate`.
+    let scratch = maps::scratch().filter(|_| !black_box(request).is_null());
+    let Some(Scratch { risk, .. }) = scratch else {
+        return Origin::NONE.into();
+    };
+    let maps = Maps::<xdp_md>::new(core::ptr::null_mut());
+    track::follow(&Packet::new(ctx), &maps, risk).into()
 }
 
 /// [`icmp::translate`]: 0, or 1 if a header is not in reach; the port and, above it, which end.

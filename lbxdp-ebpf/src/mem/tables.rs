@@ -5,11 +5,12 @@ use super::Entries;
 use crate::abi::{
     Address, Allowance, Datagram, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
     OriginIndex, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session,
-    Side, Sight, Table, TunnelIndex, Vlan, VnetId,
+    Side, Sight, Table, Tracked, TunnelIndex, Vlan, VnetId,
 };
 use crate::fragment;
 use crate::parse::Ip;
 use crate::tables::{Refused, Route, RouteQuery, Tables};
+use crate::track::FlowEvent;
 
 /// The content of all maps, in ordinary collections.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -44,6 +45,12 @@ pub struct MemTables {
     pub mappings: Entries<FlowKey, Mapping>,
     /// Whether those two have no room for another entry.
     pub full: bool,
+    /// Map `FLOWS`.
+    pub flows: Entries<FlowKey, Tracked>,
+    /// Map `OPENING`.
+    pub opening: Entries<FlowKey, Tracked>,
+    /// What a CPU may record of flows, as every packet finds it.
+    pub flow_allowance: Allowance,
     /// Map `VLANS`.
     pub vlans: BTreeMap<u32, Vlan>,
     /// Map `ALLOWANCE`, as every packet finds it.
@@ -207,6 +214,44 @@ impl Tables for MemTables {
 
     /// Does nothing: a packet does not change the world of the next one.
     fn set_allowance(&self, _: Allowance) {}
+
+    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Found<Tracked>> {
+        let mut flows = self.flows.lock();
+        let entry = flows.get_mut(flow)?;
+        if let Some(sight) = sight {
+            if entry.seen.is_over(sight) {
+                return None;
+            }
+            entry.seen.see(sight);
+        }
+        Some(Found(*entry))
+    }
+
+    fn track(&self, flow: &FlowKey, entry: &Tracked) {
+        self.flows.lock().insert(*flow, *entry);
+    }
+
+    fn opening(&self, flow: &FlowKey) -> Option<Found<Tracked>> {
+        found(&self.opening.lock(), flow)
+    }
+
+    fn set_opening(&self, flow: &FlowKey, entry: &Tracked) {
+        self.opening.lock().insert(*flow, *entry);
+    }
+
+    fn forget_opening(&self, flow: &FlowKey) {
+        self.opening.lock().remove(flow);
+    }
+
+    /// Does nothing: counters are the kernel's.
+    fn count_flow(&self, _: FlowEvent) {}
+
+    fn flow_allowance(&self) -> Allowance {
+        self.flow_allowance
+    }
+
+    /// Does nothing: a packet does not change the world of the next one.
+    fn set_flow_allowance(&self, _: Allowance) {}
 
     /// The time of boot.
     fn now_ns(&self) -> u64 {

@@ -1,7 +1,7 @@
 use super::depart::{Link, Order, Task};
 use super::plan::{self, Plan, Way};
 use super::{Reason, Subject};
-use crate::abi::{Address, NODE_ECHO, Node, PATH_RESOLVED};
+use crate::abi::{Address, Allowance, NODE_ECHO, Node, PATH_RESOLVED};
 use crate::frame::Frame;
 use crate::steer;
 use crate::tables::Tables;
@@ -77,9 +77,10 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
         Way::Link
     };
     if is_error {
-        let left = tables
-            .allowance()
-            .spend(tables.now_ns(), node.icmp_interval_ns);
+        let left =
+            tables
+                .allowance()
+                .spend(tables.now_ns(), node.icmp_interval_ns, Allowance::BURST);
         tables.set_allowance(left.ok_or(Reason::TooBigLimited)?);
     }
     Ok(Plan {

@@ -51,6 +51,7 @@ fn plan_from_device<'t, F: Steps, T: Tables>(
         ports,
         order,
         request,
+        risk: _,
     } = scratch;
     let node = tables.node().ok_or(Reason::NotConfigured)?;
     let peer = tables

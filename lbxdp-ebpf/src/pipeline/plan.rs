@@ -1,10 +1,10 @@
-use super::Subject;
 use super::depart::{Link, Order, Task};
 use super::session;
+use super::{Steps, Subject};
 use crate::abi::{
-    Device, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mode,
-    NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, Origin, PATH_INNER_ETHERNET, PATH_RESOLVED, Path,
-    Reverse, RouteKey, TunnelIndex, VnetId,
+    Device, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mode,
+    NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, Origin, OriginIndex, PATH_INNER_ETHERNET,
+    PATH_RESOLVED, Path, Reverse, RouteKey, Tracked, TunnelIndex, VnetId,
 };
 use crate::ecn::{self, Unspeakable};
 use crate::encap;
@@ -17,8 +17,9 @@ use crate::parse::Ip;
 use crate::snat;
 use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
+use crate::track;
 use crate::verdict::{Action, Reason, Slot, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, Tag};
+use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, Tag, Udp};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
 pub struct Plan<'t, T: Tables + 't> {
@@ -51,14 +52,17 @@ pub(super) enum Way<'t, T: Tables + 't> {
 }
 
 /// Plans a client's packet. If it is too big, `to` says so, and how much would not be.
+#[expect(clippy::too_many_arguments, reason = "a step of the one way through")]
 #[inline(always)]
-pub(super) fn request<'t, T: Tables>(
+pub(super) fn request<'t, F: Steps, T: Tables>(
+    frame: &F,
     tables: &'t T,
     node: &Node,
     subject: &Subject<'_>,
     listener: &Listener,
     ingress: u32,
     request: &mut snat::Request,
+    risk: &mut track::Request,
     to: &mut Order,
 ) -> Result<Plan<'t, T>, Reason> {
     let ip = &*subject.ip;
@@ -77,7 +81,7 @@ pub(super) fn request<'t, T: Tables>(
         Some(stays) => stays,
         None => match fragment::bound(subject.ports) {
             Some(index) => (index, tables.origin(index).ok_or(Reason::OriginMissing)?),
-            None => steer::owner(tables, listener, hash)?,
+            None => owner(frame, tables, subject, listener, &request.flow, hash, risk)?,
         },
     };
     if !listener.has(LISTENER_PORTLESS) {
@@ -159,6 +163,46 @@ pub(super) fn request<'t, T: Tables>(
             Way::Link
         },
     })
+}
+
+/// The origin of a flow that is bound to none: the owner of its row; if the row is at risk, the origin
+/// that the flow is recorded with, or belongs to.
+#[inline(always)]
+fn owner<'t, F: Steps, T: Tables>(
+    frame: &F,
+    tables: &'t T,
+    subject: &Subject<'_>,
+    listener: &Listener,
+    flow: &FlowKey,
+    hash: u32,
+    risk: &mut track::Request,
+) -> Result<(OriginIndex, T::Ref<'t, Origin>), Reason> {
+    let (row, previous_rows) = steer::row(tables, listener, hash)?;
+    let mut index = row.current;
+    if row.flags != 0 {
+        let is_aside = subject.ports.related | subject.ip.is_later_fragment();
+        *risk = track::Request {
+            flow: *flow,
+            entry: Tracked {
+                hash,
+                listener: listener.counter,
+                ..Tracked::EMPTY
+            },
+            row: *row,
+            previous_rows,
+            listener_flags: listener.flags,
+            payload: (subject.ip.payload() + size_of::<Udp>()) as u32,
+            tcp_flags: subject.ports.tcp_flags,
+            aside: is_aside.into(),
+            ..track::Request::EMPTY
+        };
+        index = frame.follow(tables, risk);
+    }
+    if index == Origin::NONE {
+        return Err(Reason::NoOrigin);
+    }
+    let origin = tables.origin(index).ok_or(Reason::OriginMissing)?;
+    Ok((index, origin))
 }
 
 /// Plans an origin's answer. If its destination is translated, `subject` has the client's already.

@@ -1,6 +1,7 @@
 use super::depart::Order;
 use crate::parse::{Ip, Ports};
 use crate::snat::Request;
+use crate::track;
 
 /// What is worked out of a packet, on its way through the pipeline.
 ///
@@ -17,6 +18,8 @@ pub struct Scratch {
     pub order: Order,
     /// Its flow, and what is needed to translate its source.
     pub request: Request,
+    /// Its flow, and its row, if that is at risk.
+    pub risk: track::Request,
 }
 
 impl Scratch {
@@ -26,5 +29,6 @@ impl Scratch {
         ports: Ports::NONE,
         order: Order::EMPTY,
         request: Request::EMPTY,
+        risk: track::Request::EMPTY,
     };
 }

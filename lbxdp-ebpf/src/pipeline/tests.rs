@@ -114,6 +114,7 @@ fn world(mode: Mode, vnet: VnetId, path: Path) -> MemTables {
             hash_key: expand_key([7; 16]),
             flags: NODE_LOCAL_REPLIES,
             icmp_interval_ns: crate::abi::Allowance::INTERVAL_NS,
+            flow_interval_ns: crate::abi::Allowance::FLOW_INTERVAL_NS,
             ..Node::default()
         }),
         ..MemTables::default()

@@ -62,7 +62,38 @@ pub struct Udp {
     pub checksum: [u8; 2],
 }
 
+/// The start of a QUIC packet with a long header (RFC 8999, 5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct QuicLong {
+    /// Header form (1), fixed bit, packet type (2), and what depends on the type.
+    pub first: u8,
+    /// Version; 0 for a negotiation of versions, which no client sends.
+    pub version: [u8; 4],
+}
+
+/// Header form and fixed bit of a long header (RFC 9000, 17.2).
+const QUIC_LONG: u8 = 0xc0;
+/// QUIC version 2 (RFC 9369), in which the types of packets have other numbers.
+const QUIC_VERSION_2: [u8; 4] = [0x6b, 0x33, 0x43, 0xcf];
+
+impl QuicLong {
+    /// Whether this is the first packet of a connection, or 0-RTT data, which a client sends with it
+    /// (RFC 9000, 17.2; RFC 9369, 3.2).
+    #[inline(always)]
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        let kind = self.first >> 4 & 3;
+        // Initial and 0-RTT are one after the other, from 0 in version 1 and from 1 in version 2.
+        let initial = u8::from(self.version == QUIC_VERSION_2);
+        self.first & QUIC_LONG == QUIC_LONG
+            && self.version != [0; 4]
+            && kind.wrapping_sub(initial) < 2
+    }
+}
+
 wire_type! {
+    QuicLong: 5;
     Ports: 4;
     Tcp: 20;
     Udp: 8;

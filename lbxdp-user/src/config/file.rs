@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::{Hash, Protocol, XdpMode};
+use super::model::{Hash, Protocol, UdpFlows, XdpMode};
 use super::report::Report;
 use section::section;
 
@@ -71,6 +71,8 @@ section! {
         answer_echo: bool,
         /// ICMP errors (fragmentation needed, packet too big) that each CPU may send in a second; 0 for none. Default 1000.
         icmp_rate: u32,
+        /// Flows that each CPU may record in a second, of rows that have moved or will move: what exceeds it is recorded with a later packet. 0 for none. Default 100000.
+        flow_rate: u32,
         /// What becomes of answers that are larger than the route to their client allows and may be fragmented: `drop` counts them, `kernel` leaves them, rewritten, to the node's own stack to fragment. Into tunnels nothing is ever fragmented. Default `"drop"`.
         fragment: FragmentName,
         /// Prefixes that clients' addresses are translated to, with `source = "snat"`, for origins in the node's own network; at most one IPv4 and one IPv6, routed to this node, and to no other node that has them too. Default: `node.addresses`; the node's own connections to the same origin and port may then have the port of a client's flow, and lose their answers, which a range of its own avoids.
@@ -317,6 +319,8 @@ section! {
         protocol: Protocol,
         /// What chooses the origin: `flow` is addresses, ports and protocol, each connection by itself; `source` is the client's address alone, so that a client stays with one origin. Default `"flow"`.
         hash: Hash,
+        /// Of UDP, which does not show whether a flow began before an edit of the configuration: `stick` sends flows that are not known to the origin that was theirs before, while the edit is young; `move` to the new one at once; `quic` does as `stick`, and knows new flows by QUIC's Initial packets. Default `"stick"`.
+        udp_flows: UdpFlows,
     }
 }
 

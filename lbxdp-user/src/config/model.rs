@@ -75,6 +75,8 @@ pub struct Node {
     pub answer_echo: bool,
     /// ICMP errors that each CPU may send in a second.
     pub icmp_rate: u32,
+    /// Flows of rows at risk that each CPU may record in a second.
+    pub flow_rate: u32,
     /// Whether answers that are too large for the route to their client, and may be fragmented, are
     /// left to the kernel for that.
     pub kernel_fragments: bool,
@@ -453,6 +455,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// What chooses the origin.
     pub hash: Hash,
+    /// Where flows of UDP go that began nobody knows when.
+    pub udp_flows: UdpFlows,
 }
 
 impl fmt::Display for Listener {
@@ -463,6 +467,18 @@ impl fmt::Display for Listener {
             IpAddr::V6(address) => write!(f, "[{address}]:{}", self.ports),
         }
     }
+}
+
+/// Where flows of UDP go whose row has another owner since an edit of the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub enum UdpFlows {
+    /// To the owner before, while the edit is young.
+    #[default]
+    Stick,
+    /// To the new owner.
+    Move,
+    /// To the owner before, unless they begin with a packet of QUIC that says so.
+    Quic,
 }
 
 /// What of a packet chooses its origin.

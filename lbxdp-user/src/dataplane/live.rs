@@ -12,11 +12,12 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use lbxdp_ebpf::abi::{
     Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath,
     Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table,
-    TunnelIndex, Vlan, VnetId,
+    Tracked, TunnelIndex, Vlan, VnetId,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::{Ip, Version};
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
+use lbxdp_ebpf::track::FlowEvent;
 use netlink_packet_route::route::RouteType;
 use nix::time::{ClockId, clock_gettime};
 
@@ -257,8 +258,37 @@ impl Tables for LiveTables<'_> {
 
     fn set_allowance(&self, _: Allowance) {}
 
+    /// As it stands.
+    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Copied<Tracked>> {
+        let entry = self.of_hash(&self.maps.flows, flow, "FLOWS")?;
+        let over = sight.is_some_and(|sight| entry.seen.is_over(sight));
+        (!over).then_some(Copied(entry))
+    }
+
+    /// Does nothing: of a packet that is only thought of nothing follows.
+    fn track(&self, _: &FlowKey, _: &Tracked) {}
+
+    fn opening(&self, flow: &FlowKey) -> Option<Copied<Tracked>> {
+        self.of_hash(&self.maps.opening, flow, "OPENING")
+            .map(Copied)
+    }
+
+    /// Does nothing, as `track`.
+    fn set_opening(&self, _: &FlowKey, _: &Tracked) {}
+
+    fn forget_opening(&self, _: &FlowKey) {}
+
+    fn count_flow(&self, _: FlowEvent) {}
+
+    /// As of messages.
+    fn flow_allowance(&self) -> Allowance {
+        Allowance::FULL
+    }
+
+    fn set_flow_allowance(&self, _: Allowance) {}
+
     fn now_ns(&self) -> u64 {
-        0
+        monotonic_ns()
     }
 
     fn route(&self, query: &RouteQuery<'_>) -> Route {

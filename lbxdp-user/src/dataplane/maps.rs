@@ -10,9 +10,9 @@ use aya::maps::{
     Array, HashMap, IterableMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues,
 };
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Datagram, Entity, EntityKey, EntityKind, FlowKey, FragmentKey, Heartbeat,
-    Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey, PortSet,
-    RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic, Vlan,
+    Allowance, Count, Datagram, Entity, EntityKey, EntityKind, FlowCounts, FlowKey, FragmentKey,
+    Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey,
+    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Tracked, Traffic, Vlan,
 };
 
 use super::check::Limits;
@@ -41,6 +41,9 @@ pub struct LiveMaps {
     pub entities: HashMap<MapData, EntityKey, Entity>,
     pub sessions: HashMap<MapData, FlowKey, Session>,
     pub mappings: HashMap<MapData, FlowKey, Mapping>,
+    pub flows: HashMap<MapData, FlowKey, Tracked>,
+    pub opening: HashMap<MapData, FlowKey, Tracked>,
+    pub flow_counters: PerCpuArray<MapData, FlowCounts>,
     pub allowance: PerCpuArray<MapData, Allowance>,
     pub reasons: PerCpuArray<MapData, Count>,
     pub listener_counters: PerCpuArray<MapData, Traffic>,
@@ -88,6 +91,9 @@ impl LiveMaps {
             entities: open(&folder, "ENTITIES")?,
             sessions: open(&folder, "SESSIONS")?,
             mappings: open(&folder, "MAPPINGS")?,
+            flows: open(&folder, "FLOWS")?,
+            opening: open(&folder, "OPENING")?,
+            flow_counters: open(&folder, "FLOW_COUNTERS")?,
             allowance: open(&folder, "ALLOWANCE")?,
             reasons: open(&folder, "REASONS")?,
             listener_counters: open(&folder, "LISTENER_COUNTERS")?,
@@ -218,6 +224,39 @@ impl LiveMaps {
             .context("cannot read map MAPPINGS")?
             .into_iter()
             .collect())
+    }
+
+    /// Flows of rows at risk.
+    ///
+    /// # Errors
+    /// When map `FLOWS` cannot be read.
+    pub fn all_flows(&self) -> Result<BTreeMap<FlowKey, Tracked>> {
+        let entries = kernel::read_hash(self.flows.map().fd().as_fd());
+        Ok(entries
+            .context("cannot read map FLOWS")?
+            .into_iter()
+            .collect())
+    }
+
+    /// Flows of rows at risk of which only first packets have come.
+    ///
+    /// # Errors
+    /// When map `OPENING` cannot be read.
+    pub fn all_opening(&self) -> Result<BTreeMap<FlowKey, Tracked>> {
+        let entries = kernel::read_hash(self.opening.map().fd().as_fd());
+        Ok(entries
+            .context("cannot read map OPENING")?
+            .into_iter()
+            .collect())
+    }
+
+    /// What each CPU has recorded of such flows.
+    ///
+    /// # Errors
+    /// When map `FLOW_COUNTERS` cannot be read.
+    pub fn flow_counts(&self) -> Result<Vec<FlowCounts>> {
+        let cpus = self.flow_counters.get(&0, 0);
+        Ok(cpus.context("cannot read map FLOW_COUNTERS")?.to_vec())
     }
 
     /// How many messages of its own each CPU may still send.

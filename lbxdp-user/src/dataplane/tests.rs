@@ -108,6 +108,7 @@ pub(crate) fn desired() -> Desired {
             hash_key: [7; 12],
             flags: 1,
             icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
+            flow_interval_ns: lbxdp_ebpf::abi::Allowance::FLOW_INTERVAL_NS,
             ..Node::default()
         },
         ..Desired::default()

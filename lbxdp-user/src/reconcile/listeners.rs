@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use lbxdp_ebpf::abi::{
-    self, Address, EntityKind, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, NODE_RANGES,
-    Port, RangeKey, Service, Side,
+    self, Address, EntityKind, LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT,
+    LISTENER_SOURCE_HASH, LISTENER_UDP_MOVE, NODE_RANGES, Port, RangeKey, Service, Side,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
 use super::{enabled_balancers, listener_name, origin_name, pools_of, table_names, vnet_id};
-use crate::config::model::{Config, Forwarding, Hash, LoadBalancer, Ports};
+use crate::config::model::{Config, Forwarding, Hash, LoadBalancer, Ports, UdpFlows};
 use crate::dataplane::Desired;
 use crate::slots::Slots;
 
@@ -48,6 +48,11 @@ pub(super) fn add(config: &Config, slots: &Slots, desired: &mut Desired) {
                     | match listener.hash {
                         Hash::Flow => 0,
                         Hash::Source => LISTENER_SOURCE_HASH,
+                    }
+                    | match listener.udp_flows {
+                        UdpFlows::Stick => 0,
+                        UdpFlows::Move => LISTENER_UDP_MOVE,
+                        UdpFlows::Quic => LISTENER_QUIC,
                     },
             };
             desired.listeners.insert(service, value);

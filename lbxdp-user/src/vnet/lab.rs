@@ -23,7 +23,7 @@ use super::desired::tests::config;
 use super::*;
 use crate::config::model::{
     Config, Hash, Listener, LoadBalancer, OuterHeader, Ports, Protocol, Steering, Tunnel,
-    TunnelKind,
+    TunnelKind, UdpFlows,
 };
 
 /// Longest wait for anything.
@@ -569,6 +569,7 @@ fn attached_interfaces_forward() {
             ports: Ports::One(80),
             protocol: Protocol::Tcp,
             hash: Hash::Flow,
+            udp_flows: UdpFlows::Stick,
         });
         let load_balancer = LoadBalancer {
             enabled: true,

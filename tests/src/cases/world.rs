@@ -171,6 +171,7 @@ impl World {
                     hash_key: expand_key(*b"a key of 16 byte"),
                     flags: NODE_LOCAL_REPLIES,
                     icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
+                    flow_interval_ns: lbxdp_ebpf::abi::Allowance::FLOW_INTERVAL_NS,
                     ..Node::default()
                 }),
                 node_routes,

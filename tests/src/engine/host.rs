@@ -19,7 +19,7 @@ pub fn run(case: &Case) -> Outcome {
     let tables = case.world.tables.clone();
     for earlier in &case.earlier {
         let frame = MemFrame::new(&earlier.bytes());
-        outcome(case.hook, frame, &tables, case.ingress);
+        ended(case.hook, frame, &tables, case.ingress);
     }
     outcome(case.hook, frame, &tables, case.ingress)
 }
@@ -45,11 +45,13 @@ pub fn run_frame_at(hook: Hook, bytes: &[u8], tables: &MemTables, ingress: u32) 
 fn outcome(hook: Hook, frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
     // The world is the next packet's too.
     let (sessions, mappings) = (tables.sessions.entries(), tables.mappings.entries());
+    let (tracked, opening) = (tables.flows.entries(), tables.opening.entries());
     let outcome = ended(hook, frame, tables, ingress);
-    let flows = Flows::new(
-        std::mem::replace(&mut tables.sessions.lock(), sessions),
-        std::mem::replace(&mut tables.mappings.lock(), mappings),
-    );
+    let flows = Flows::of(tables);
+    *tables.sessions.lock() = sessions;
+    *tables.mappings.lock() = mappings;
+    *tables.flows.lock() = tracked;
+    *tables.opening.lock() = opening;
     Outcome { flows, ..outcome }
 }
 

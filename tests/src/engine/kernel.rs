@@ -36,6 +36,9 @@ const ROOM: usize = 512;
 /// Room for translated flows: all ports of one address, and little more, so that it can be filled.
 const FLOWS: u32 = 1 << 16;
 
+/// Room for flows of rows at risk: little, since the maps are read after each packet.
+const TRACKED: u32 = 1 << 12;
+
 /// No logging at all (`AYA_LOG_LEVEL`).
 pub const QUIET: u8 = 0;
 /// The level at which every packet is logged (`aya_log_common::Level::Trace`).
@@ -76,7 +79,9 @@ impl Kernel {
         if let Some(flows) = flows {
             loader
                 .map_max_entries("SESSIONS", flows)
-                .map_max_entries("MAPPINGS", flows);
+                .map_max_entries("MAPPINGS", flows)
+                .map_max_entries("FLOWS", TRACKED)
+                .map_max_entries("OPENING", TRACKED);
         }
         let mut ebpf = loader
             .load(&object)

@@ -7,9 +7,9 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, Pod};
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, Datagram, FlowKey, FragmentKey, Listener, Mapping, Node, Origin,
-    Path, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table,
-    Traffic, Vlan, VnetId,
+    Address, Allowance, Count, Datagram, FlowCounts, FlowKey, FragmentKey, Listener, Mapping, Node,
+    Origin, Path, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session,
+    Table, Tracked, Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::verdict::{Direction, Reason};
@@ -37,6 +37,9 @@ pub(super) struct Maps {
     tunnel_ports: Array<MapData, PortSet>,
     sessions: HashMap<MapData, FlowKey, Session>,
     mappings: HashMap<MapData, FlowKey, Mapping>,
+    flows: HashMap<MapData, FlowKey, Tracked>,
+    opening: HashMap<MapData, FlowKey, Tracked>,
+    flow_counters: PerCpuArray<MapData, FlowCounts>,
     allowance: PerCpuArray<MapData, Allowance>,
     reasons: PerCpuArray<MapData, Count>,
     listener_counters: PerCpuArray<MapData, Traffic>,
@@ -140,6 +143,9 @@ impl Maps {
             tunnel_ports: take(ebpf, "TUNNEL_PORTS")?,
             sessions: take(ebpf, "SESSIONS")?,
             mappings: take(ebpf, "MAPPINGS")?,
+            flows: take(ebpf, "FLOWS")?,
+            opening: take(ebpf, "OPENING")?,
+            flow_counters: take(ebpf, "FLOW_COUNTERS")?,
             allowance: take(ebpf, "ALLOWANCE")?,
             reasons: take(ebpf, "REASONS")?,
             listener_counters: take(ebpf, "LISTENER_COUNTERS")?,
@@ -170,10 +176,14 @@ impl Maps {
             vlans,
             fragments,
             allowance,
+            flows,
+            opening,
+            flow_allowance,
             node_routes: _,
         } = wanted;
         // Every packet takes of it.
         self.allow(*allowance)?;
+        self.allow_flows(*flow_allowance)?;
         let now = &self.now;
         if now.node != *node {
             self.node
@@ -183,6 +193,8 @@ impl Maps {
         // The last packet may have changed them.
         refill(&mut self.sessions, &sessions.lock()).context("map SESSIONS")?;
         refill(&mut self.mappings, &mappings.lock()).context("map MAPPINGS")?;
+        refill(&mut self.flows, &flows.lock()).context("map FLOWS")?;
+        refill(&mut self.opening, &opening.lock()).context("map OPENING")?;
         if *full {
             fill(&mut self.mappings).context("map MAPPINGS")?;
         }
@@ -251,16 +263,33 @@ impl Maps {
             !filler
         });
         let mappings = mappings.collect::<Result<_, _>>();
-        Ok(Flows::new(
-            sessions.context("map SESSIONS")?,
-            mappings.context("map MAPPINGS")?,
-        ))
+        let tracked = self.flows.iter().collect::<Result<_, _>>();
+        let opening = self.opening.iter().collect::<Result<_, _>>();
+        Ok(Flows {
+            sessions: sessions.context("map SESSIONS")?,
+            mappings: mappings.context("map MAPPINGS")?,
+            tracked: tracked.context("map FLOWS")?,
+            opening: opening.context("map OPENING")?,
+        }
+        .timeless())
     }
 
     /// Gives the node other settings.
     pub(super) fn set_node(&mut self, node: Node) -> Result<()> {
         self.now.node = Some(node);
         self.node.set(0, node, 0).context("map NODE")
+    }
+
+    /// Lets every CPU record as many flows.
+    fn allow_flows(&mut self, allowance: Allowance) -> Result<()> {
+        let counts = FlowCounts {
+            allowance,
+            ..FlowCounts::default()
+        };
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        self.flow_counters
+            .set(0, PerCpuValues::try_from(vec![counts; cpus])?, 0)
+            .context("map FLOW_COUNTERS")
     }
 
     /// Gives every CPU this allowance.

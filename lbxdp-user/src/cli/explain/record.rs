@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use lbxdp_ebpf::abi::{
     Address, Allowance, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
     OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight,
-    Table, TunnelIndex, Vlan, VnetId,
+    Table, Tracked, TunnelIndex, Vlan, VnetId,
 };
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::Ip;
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
+use lbxdp_ebpf::track::FlowEvent;
 
 /// A question that the pipeline asked, and its answer: a variant is a method of `Tables`.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,6 +32,10 @@ pub(super) enum Lookup {
     Session(FlowKey, Option<Session>),
     Mapping(FlowKey, Option<Mapping>),
     AddMapping(FlowKey, Result<(), Refused>),
+    Tracked(FlowKey, Option<Tracked>),
+    Opening(FlowKey, Option<Tracked>),
+    Track(FlowKey, Tracked),
+    SetOpening(FlowKey, Tracked),
 }
 
 /// Tables that write down what they are asked.
@@ -180,6 +185,44 @@ impl<T: Tables> Tables for Recorder<'_, T> {
 
     fn set_allowance(&self, left: Allowance) {
         self.tables.set_allowance(left);
+    }
+
+    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Tracked>> {
+        let found = self.tables.tracked(flow, sight);
+        self.note(Lookup::Tracked(*flow, found.as_deref().copied()));
+        found
+    }
+
+    fn track(&self, flow: &FlowKey, entry: &Tracked) {
+        self.tables.track(flow, entry);
+        self.note(Lookup::Track(*flow, *entry));
+    }
+
+    fn opening(&self, flow: &FlowKey) -> Option<Self::Ref<'_, Tracked>> {
+        let found = self.tables.opening(flow);
+        self.note(Lookup::Opening(*flow, found.as_deref().copied()));
+        found
+    }
+
+    fn set_opening(&self, flow: &FlowKey, entry: &Tracked) {
+        self.tables.set_opening(flow, entry);
+        self.note(Lookup::SetOpening(*flow, *entry));
+    }
+
+    fn forget_opening(&self, flow: &FlowKey) {
+        self.tables.forget_opening(flow);
+    }
+
+    fn count_flow(&self, event: FlowEvent) {
+        self.tables.count_flow(event);
+    }
+
+    fn flow_allowance(&self) -> Allowance {
+        self.tables.flow_allowance()
+    }
+
+    fn set_flow_allowance(&self, left: Allowance) {
+        self.tables.set_flow_allowance(left);
     }
 
     fn now_ns(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use lbxdp_ebpf::abi::{
     Address, EntityKind, FlowKey, Mapping, Mode, Origin, PATH_RESOLVED, Path, Port, RouteKey,
-    Session, Side, VnetId,
+    Session, Side, Tracked, VnetId,
 };
 use lbxdp_ebpf::hash::{flow_hash, reduce};
 use lbxdp_ebpf::tables::{Refused, Route};
@@ -207,6 +207,12 @@ pub(super) fn steps(
             Lookup::Tunnel(_, Some(path)) => steps.extend(path_steps(path, names)),
             Lookup::Session(flow, found) => steps.push(session_step(flow, *found, names)),
             Lookup::Mapping(flow, found) => steps.push(mapping_step(flow, *found, names)),
+            Lookup::Tracked(flow, found) => steps.push(flow_step("flow", flow, *found, names)),
+            Lookup::Opening(flow, found) => steps.push(flow_step("opening", flow, *found, names)),
+            Lookup::Track(flow, entry) => steps.push(record_step("FLOWS", flow, entry, names)),
+            Lookup::SetOpening(flow, entry) => {
+                steps.push(record_step("OPENING", flow, entry, names));
+            }
             Lookup::AddMapping(flow, done) => steps.push(port_step(flow, *done, names)),
             Lookup::Route(destination, route) => {
                 let (text, data) = route_text(*route);
@@ -368,6 +374,34 @@ fn session_step(flow: &FlowKey, found: Option<Session>, names: &Names) -> Step {
         "session",
         format!("{key}: to origin {origin}, from {source}"),
         json!({ "key": key, "origin": origin, "source": source.to_string() }),
+    )
+}
+
+/// What a flow of a row at risk is recorded with.
+fn flow_step(name: &'static str, flow: &FlowKey, found: Option<Tracked>, names: &Names) -> Step {
+    let key = entry::flow_key(flow, names);
+    let Some(entry) = found else {
+        return Step::new(
+            name,
+            format!("{key} is not recorded"),
+            json!({ "key": key, "found": false }),
+        );
+    };
+    let origin = entry::origin_name(entry.origin, names);
+    Step::new(
+        name,
+        format!("{key} is recorded with origin {origin}"),
+        json!({ "key": key, "found": true, "origin": origin }),
+    )
+}
+
+fn record_step(map: &'static str, flow: &FlowKey, entry: &Tracked, names: &Names) -> Step {
+    let key = entry::flow_key(flow, names);
+    let origin = entry::origin_name(entry.origin, names);
+    Step::new(
+        "record",
+        format!("{key} would be recorded in {map} with origin {origin}"),
+        json!({ "key": key, "map": map, "origin": origin }),
     )
 }
 

@@ -52,6 +52,7 @@ fn world() -> (MemTables, Content, Names) {
         hash_key: expand_key([5; 16]),
         flags: 0,
         icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
+        flow_interval_ns: lbxdp_ebpf::abi::Allowance::FLOW_INTERVAL_NS,
         ..Node::default()
     };
     let origin = Origin {

@@ -1,12 +1,13 @@
 //! What one entry of a map says, for people and for programs.
 
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, FlowKey, FragmentKey,
-    Heartbeat, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mapping, Mode,
-    NODE_ECHO, NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT,
-    NODE_VLANS, Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED,
-    PATH_TTL_INHERIT, Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED,
-    SEEN_FIN, SEEN_RST, Seen, Service, Session, Side, SnatRange, Table, Traffic, Vlan, VnetId,
+    Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, FlowCounts, FlowKey,
+    FragmentKey, Heartbeat, LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT, LISTENER_SOURCE_HASH,
+    LISTENER_UDP_MOVE, Listener, Mapping, Mode, NODE_ECHO, NODE_KERNEL_FRAGMENTS,
+    NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, NODE_VLANS, Node, ORIGIN_DOWN,
+    Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT, Path, Peer, PeerKey,
+    RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session,
+    Side, SnatRange, Table, Tracked, Traffic, Vlan, VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -81,6 +82,7 @@ pub(in crate::cli) fn node(node: &Node) -> Vec<Field> {
         field("local_snat", node.flags & NODE_LOCAL_SNAT != 0),
         field("kernel_fragments", node.flags & NODE_KERNEL_FRAGMENTS != 0),
         field("icmp_interval_ns", node.icmp_interval_ns),
+        field("flow_interval_ns", node.flow_interval_ns),
         field("vlans", node.flags & NODE_VLANS != 0),
         field("ranges", node.flags & NODE_RANGES != 0),
         field(
@@ -145,6 +147,8 @@ pub(in crate::cli) fn listener(listener: &Listener, names: &Names) -> Vec<Field>
             },
         ),
         field("fragments_by_address", listener.has(LISTENER_PORTLESS)),
+        field("udp_moves", listener.has(LISTENER_UDP_MOVE)),
+        field("quic", listener.has(LISTENER_QUIC)),
     ]
 }
 
@@ -190,6 +194,33 @@ pub(in crate::cli) fn row(row: &Row, names: &Names) -> Vec<Field> {
         field("previous", previous_name(row, names)),
         field("flags", row_flags(row.flags)),
         field("epoch", row.epoch),
+    ]
+}
+
+pub(in crate::cli) fn tracked(flow: &Tracked, names: &Names) -> Vec<Field> {
+    let mut fields = vec![
+        field("origin", origin_name(flow.origin, names)),
+        field("listener", names.of(EntityKind::Listener, flow.listener)),
+        field("hash", flow.hash),
+    ];
+    fields.extend(seen(flow.seen));
+    fields
+}
+
+pub(in crate::cli) fn flow_counts(counts: &FlowCounts) -> Vec<Field> {
+    let FlowCounts {
+        allowance,
+        hits,
+        inserted,
+        opened,
+        refused,
+    } = counts;
+    vec![
+        field("hits", *hits),
+        field("inserted", *inserted),
+        field("opened", *opened),
+        field("refused", *refused),
+        field("full_at_ns", allowance.full_at_ns),
     ]
 }
 

@@ -115,6 +115,16 @@ pub(super) fn dump(
         "MAPPINGS" => listed(maps.all_mappings()?, |key, value| {
             Entry::new(entry::flow_key(key, names), entry::mapping(value, names))
         }),
+        "FLOWS" => listed(maps.all_flows()?, |key, value| {
+            Entry::new(entry::flow_key(key, names), entry::tracked(value, names))
+        }),
+        "OPENING" => listed(maps.all_opening()?, |key, value| {
+            Entry::new(entry::flow_key(key, names), entry::tracked(value, names))
+        }),
+        "FLOW_COUNTERS" => (0_usize..)
+            .zip(maps.flow_counts()?)
+            .map(|(cpu, counts)| Entry::new(cpu.to_string(), entry::flow_counts(&counts)))
+            .collect(),
         "ALLOWANCE" => (0_usize..)
             .zip(maps.allowances()?)
             .map(|(cpu, allowance)| Entry::new(cpu.to_string(), entry::allowance(allowance)))
@@ -253,6 +263,21 @@ pub(super) fn get(
                     entry::mapping(&mapping, names),
                 )
             })
+        }
+        "FLOWS" => {
+            let key = key::flow(text, names)?;
+            found(&maps.flows, &key)?
+                .map(|flow| Entry::new(entry::flow_key(&key, names), entry::tracked(&flow, names)))
+        }
+        "OPENING" => {
+            let key = key::flow(text, names)?;
+            found(&maps.opening, &key)?
+                .map(|flow| Entry::new(entry::flow_key(&key, names), entry::tracked(&flow, names)))
+        }
+        "FLOW_COUNTERS" => {
+            let cpu = slot(None)?;
+            let counts = maps.flow_counts()?.into_iter().nth(cpu as usize);
+            counts.map(|counts| Entry::new(cpu.to_string(), entry::flow_counts(&counts)))
         }
         "ALLOWANCE" => {
             let cpu = slot(None)?;

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{Value, wrong_type};
-use crate::config::model::{Hash, Protocol, XdpMode};
+use crate::config::model::{Hash, Protocol, UdpFlows, XdpMode};
 use crate::config::report::{Report, did_you_mean};
 
 /// Names of encapsulations, of tunnels and of direct server return.
@@ -120,6 +120,7 @@ choice!(Protocol { "tcp" => Self::Tcp, "udp" => Self::Udp } unsupported {
     "sctp" => "listeners are TCP or UDP ports",
 });
 choice!(Hash { "flow" => Self::Flow, "source" => Self::Source });
+choice!(UdpFlows { "stick" => Self::Stick, "move" => Self::Move, "quic" => Self::Quic });
 choice!(TunnelName {
     "vxlan" => Self::Encapsulated(EncapsulationName::Vxlan),
     "geneve" => Self::Encapsulated(EncapsulationName::Geneve),

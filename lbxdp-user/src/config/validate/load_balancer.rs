@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::address::check_usable;
 use super::name;
 use crate::config::file::{self, Field, SteeringName};
-use crate::config::model::{Hash, Listener, LoadBalancer, Pool, Ports, Steering, Vnet};
+use crate::config::model::{
+    Hash, Listener, LoadBalancer, Pool, Ports, Protocol, Steering, UdpFlows, Vnet,
+};
 use crate::config::report::{Report, did_you_mean};
 
 pub(super) fn load_balancers(
@@ -80,11 +82,20 @@ fn listener(written: &file::Listener, report: &mut Report<'_>) -> Option<Listene
         .copied();
     let address =
         address.filter(|&address| check_usable(address, &format!("{path}.address"), report))?;
+    let protocol = protocol?;
+    if protocol == Protocol::Tcp && !written.udp_flows.is_absent() {
+        report.warn(
+            format!("{path}.udp_flows"),
+            "`udp_flows` has no effect with protocol = \"tcp\"",
+            "remove it",
+        );
+    }
     Some(Listener {
         address,
         ports: ports?,
-        protocol: protocol?,
+        protocol,
         hash: written.hash.or(Hash::Flow),
+        udp_flows: written.udp_flows.or(UdpFlows::Stick),
     })
 }
 

@@ -13,6 +13,8 @@ use crate::config::report::Report;
 
 /// ICMP errors a second, on each CPU, unless configured.
 const ICMP_RATE: u32 = 1000;
+/// Flows recorded a second, on each CPU, unless configured.
+const FLOW_RATE: u32 = 100_000;
 const MAKE_KEY: &str = "make one with `openssl rand -hex 16`, the same for all nodes";
 
 pub(super) fn node(
@@ -31,6 +33,7 @@ pub(super) fn node(
         manage_sysctls: true,
         answer_echo: true,
         icmp_rate: ICMP_RATE,
+        flow_rate: FLOW_RATE,
         kernel_fragments: false,
         snat: Vec::new(),
         snat_timeouts: SnatTimeouts::RECOMMENDED,
@@ -49,6 +52,7 @@ pub(super) fn node(
         manage_sysctls,
         answer_echo,
         icmp_rate,
+        flow_rate,
         fragment,
         snat,
         snat_timeouts,
@@ -76,6 +80,7 @@ pub(super) fn node(
     node.manage_sysctls = manage_sysctls.or(true);
     node.answer_echo = answer_echo.or(true);
     node.icmp_rate = icmp_rate.or(ICMP_RATE);
+    node.flow_rate = flow_rate.or(FLOW_RATE);
     node.kernel_fragments = fragment.or(FragmentName::Drop) == FragmentName::Kernel;
     node.snat = snat::ranges(snat, "node.snat", report);
     node.snat_timeouts = snat::timeouts(snat_timeouts, report);

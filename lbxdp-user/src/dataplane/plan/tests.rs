@@ -185,6 +185,7 @@ fn desired() -> impl Strategy<Value = Desired> {
                     hash_key: [9; 12],
                     flags,
                     icmp_interval_ns: lbxdp_ebpf::abi::Allowance::INTERVAL_NS,
+                    flow_interval_ns: lbxdp_ebpf::abi::Allowance::FLOW_INTERVAL_NS,
                     ..Node::default()
                 },
                 ..Desired::default()

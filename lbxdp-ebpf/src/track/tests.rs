@@ -1,0 +1,145 @@
+use super::*;
+use crate::abi::{Address, Mode, Node, OriginIndex, Port};
+use crate::mem::{MemFrame, MemTables};
+use crate::wire::{IPPROTO_TCP, TCP_FIN};
+
+const OLD: OriginIndex = 1;
+const NEW: OriginIndex = 2;
+
+fn tables() -> MemTables {
+    let origin = |identity| Origin {
+        mode: Mode::NatPreserve as u8,
+        identity,
+        ..Origin::EMPTY
+    };
+    MemTables {
+        node: Some(Node {
+            flow_interval_ns: Allowance::FLOW_INTERVAL_NS,
+            ..Node::default()
+        }),
+        origins: [(OLD, origin(11)), (NEW, origin(12))].into(),
+        ..MemTables::default()
+    }
+}
+
+/// A segment of a flow in a row that `NEW` has, and `OLD` had.
+fn ask(tables: &MemTables, flags: u8, tcp_flags: u8) -> OriginIndex {
+    let mut request = Request {
+        flow: flow(),
+        row: Row {
+            current: NEW,
+            previous: [OLD; 2],
+            flags,
+            epoch: 0,
+        },
+        previous_rows: 7,
+        tcp_flags,
+        ..Request::EMPTY
+    };
+    follow(&MemFrame::new(&[]), tables, &mut request)
+}
+
+fn flow() -> FlowKey {
+    FlowKey {
+        source: Address::from_v4([192, 0, 2, 1]),
+        source_port: Port::new(40_000),
+        protocol: IPPROTO_TCP,
+        ..FlowKey::EMPTY
+    }
+}
+
+fn recorded(tables: &MemTables) -> [Option<OriginIndex>; 2] {
+    [&tables.flows, &tables.opening].map(|map| map.lock().get(&flow()).map(|entry| entry.origin))
+}
+
+const EDITED: u8 = ROW_LOOKUP | ROW_GENERATION;
+const REPAIRED: u8 = ROW_LOOKUP | ROW_INSERT;
+
+#[test]
+fn a_first_packet_is_recorded_apart_and_moves_over_with_the_next() {
+    for flags in [EDITED, REPAIRED] {
+        let tables = tables();
+        assert_eq!(ask(&tables, flags, TCP_SYN), NEW);
+        assert_eq!(recorded(&tables), [None, Some(NEW)]);
+        assert_eq!(ask(&tables, flags, TCP_ACK), NEW);
+        assert_eq!(recorded(&tables), [Some(NEW), None]);
+        assert_eq!(ask(&tables, ROW_LOOKUP, TCP_ACK), NEW);
+    }
+}
+
+#[test]
+fn a_flow_from_before_an_edit_is_recorded_with_the_owner_before() {
+    let tables = tables();
+    assert_eq!(ask(&tables, EDITED, TCP_ACK), OLD);
+    assert_eq!(recorded(&tables), [Some(OLD), None]);
+    assert_eq!(ask(&tables, ROW_LOOKUP, TCP_ACK), OLD, "after the window");
+    assert_eq!(ask(&tables, ROW_LOOKUP, TCP_ACK | TCP_FIN), OLD);
+    assert_eq!(ask(&tables, ROW_LOOKUP, TCP_ACK), OLD, "the last segments");
+    assert_eq!(ask(&tables, ROW_LOOKUP, TCP_SYN), NEW, "another connection");
+}
+
+#[test]
+fn quiet_rows_and_errors_record_nothing() {
+    let tables = tables();
+    for tcp_flags in [TCP_SYN, TCP_ACK] {
+        assert_eq!(ask(&tables, ROW_LOOKUP, tcp_flags), NEW);
+    }
+    let mut error = Request {
+        flow: flow(),
+        row: Row {
+            current: NEW,
+            previous: [OLD; 2],
+            flags: EDITED | ROW_INSERT,
+            epoch: 0,
+        },
+        aside: 1,
+        ..Request::EMPTY
+    };
+    let frame = MemFrame::new(&[]);
+    assert_eq!(follow(&frame, &tables, &mut error), OLD);
+    assert_eq!(recorded(&tables), [None, None]);
+    // What it is about is recorded: it goes there, and changes nothing.
+    ask(&tables, EDITED, TCP_SYN);
+    assert_eq!(follow(&frame, &tables, &mut error), NEW);
+    assert_eq!(recorded(&tables), [None, Some(NEW)]);
+}
+
+#[test]
+fn a_first_packet_is_forgotten_after_a_while() {
+    let tables = tables();
+    ask(&tables, EDITED, TCP_SYN);
+    for entry in tables.opening.lock().values_mut() {
+        // The tables stand at the time of boot.
+        entry.seen.tick = 0_u32.wrapping_sub(Tracked::OPENING_TICKS);
+    }
+    assert_eq!(ask(&tables, EDITED, TCP_SYN), NEW);
+    for entry in tables.opening.lock().values_mut() {
+        entry.seen.tick = 0_u32.wrapping_sub(Tracked::OPENING_TICKS + 1);
+    }
+    assert_eq!(ask(&tables, EDITED, TCP_ACK), OLD);
+}
+
+#[test]
+fn a_flow_that_leaves_an_origin_that_is_down_is_recorded_with_the_one_that_serves() {
+    let tables = tables();
+    ask(&tables, EDITED, TCP_ACK);
+    let down = |flags| {
+        let mut tables = tables.clone();
+        if let Some(origin) = tables.origins.get_mut(&OLD) {
+            origin.flags = flags;
+        }
+        tables
+    };
+    let failed = down(ORIGIN_DOWN);
+    assert_eq!(ask(&failed, REPAIRED, TCP_ACK), NEW);
+    assert_eq!(recorded(&failed), [Some(NEW), None]);
+}
+
+#[test]
+fn too_many_flows_are_not_recorded_and_go_where_the_row_says() {
+    let mut tables = tables();
+    tables.flow_allowance.full_at_ns = u64::MAX;
+    assert_eq!(ask(&tables, EDITED, TCP_ACK), OLD);
+    assert_eq!(ask(&tables, EDITED, TCP_SYN), NEW);
+    assert_eq!(recorded(&tables), [None, None]);
+}
