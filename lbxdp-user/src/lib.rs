@@ -20,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod dataplane;
 #[forbid(unsafe_code)]
+pub mod flows;
 pub mod fnv;
 pub mod health;
 pub mod log;

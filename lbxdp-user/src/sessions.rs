@@ -133,7 +133,7 @@ fn timeout(protocol: u8, client: Option<Seen>, origin: Seen, timeouts: &SnatTime
 }
 
 /// Whether more than `timeout` has passed for certain: a tick may have begun just before it.
-fn is_silent(last: u32, timeout: Duration, now: u32) -> bool {
+pub(crate) fn is_silent(last: u32, timeout: Duration, now: u32) -> bool {
     let ticks = timeout.as_nanos().div_ceil(u128::from(Seen::TICK_NS));
     u128::from(now.saturating_sub(last)) > ticks + 1
 }

@@ -14,7 +14,7 @@ use crate::dataplane::{Desired, TableRows};
 use crate::health::{Failure, Flip, Health, ProbeKey, ProbeSpec, Tracker, desired_probes};
 use crate::reconcile::{self, Hops, TableName};
 use crate::slots::{OutOfSlots, Slots};
-use crate::steering::{self, Bases, Seed, TablePlan, World};
+use crate::steering::{self, Bases, Seed, TablePlan, Tracked, World};
 use first_rows::FirstRows;
 
 /// What the agent knows.
@@ -29,6 +29,7 @@ pub struct State {
     hops: Hops,
     vlans: BTreeMap<u32, Vlan>,
     bases: Bases,
+    tracked: Tracked,
     plans: BTreeMap<TableName, TablePlan>,
     first_rows: FirstRows,
     /// The end of the longest of the waits that the last [`State::desired`] has decided on.
@@ -69,6 +70,7 @@ impl State {
             hops: Hops::new(),
             vlans: BTreeMap::new(),
             bases: Bases::default(),
+            tracked: Tracked::default(),
             plans: BTreeMap::new(),
             first_rows: FirstRows::default(),
             held_until: None,
@@ -149,6 +151,13 @@ impl State {
     pub fn set_vlans(&mut self, vlans: BTreeMap<u32, Vlan>) -> bool {
         let changed = self.vlans != vlans;
         self.vlans = vlans;
+        changed
+    }
+
+    /// Takes what is recorded of flows; says whether it has changed.
+    pub fn set_tracked(&mut self, tracked: Tracked) -> bool {
+        let changed = self.tracked != tracked;
+        self.tracked = tracked;
         changed
     }
 

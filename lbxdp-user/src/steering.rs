@@ -17,6 +17,7 @@ mod repair;
 mod rows;
 mod size;
 mod table;
+mod tracked;
 
 use lbxdp_ebpf::abi::OriginIndex;
 
@@ -27,6 +28,7 @@ pub use pools::{PoolState, pool_state, weight_units};
 pub use rows::{rows, shares};
 pub use size::{LARGEST_TABLE, table_size};
 pub use table::{BalancerState, Policy, TablePlan, TableSpec, Why};
+pub use tracked::Tracked;
 
 /// A configured origin of a table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::api::Inbound;
-use crate::dataplane::Swept;
+use crate::dataplane::{Swept, SweptFlows};
 use crate::health::ProbeEvent;
 use crate::vnet::NetworkEvent;
 
@@ -33,6 +33,8 @@ pub(crate) enum Event {
     Tick,
     /// Translated flows have been swept.
     Swept(Box<anyhow::Result<Swept>>),
+    /// Flows of rows at risk have been swept.
+    SweptFlows(Box<anyhow::Result<SweptFlows>>),
     /// Rows that were held back for first results are to wait no longer.
     RowsDue,
     /// The agent is to stop; by this signal.

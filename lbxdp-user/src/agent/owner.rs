@@ -1,6 +1,7 @@
 //! The owner of the state, and of everything that is brought in line with it.
 
 mod attachment;
+mod flows;
 mod network;
 mod problems;
 mod reload;
@@ -20,6 +21,7 @@ use crate::dataplane::{Attachment, Dataplane, LoadOptions, PlanError};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
 use crate::state::State;
 use crate::vnet::{Network, NetworkEvent};
+use flows::FlowSweeps;
 use problems::{Part, Problems};
 use repetition::Repetition;
 use sessions::Sweeps;
@@ -40,6 +42,7 @@ pub(super) struct Owner {
     problems: Problems,
     repetition: Repetition,
     sweeps: Sweeps,
+    flow_sweeps: FlowSweeps,
     events: mpsc::Sender<Event>,
     due: Due,
     ticks: u64,
@@ -112,6 +115,7 @@ impl Owner {
             problems: Problems::default(),
             repetition: Repetition::default(),
             sweeps: Sweeps::default(),
+            flow_sweeps: FlowSweeps::default(),
             events,
             due: Due::all(),
             ticks: 0,
@@ -167,8 +171,10 @@ impl Owner {
                 self.due.attachment = true;
                 self.settle_probes();
                 self.sweep_sessions();
+                self.sweep_flows();
             }
             Event::Swept(swept) => self.swept(*swept),
+            Event::SweptFlows(swept) => self.swept_flows(*swept),
             Event::RowsDue => self.due.maps = true,
             Event::Stop(_) => {}
         }
@@ -295,6 +301,7 @@ impl Owner {
             published: &|slot| content.tables.get(&slot).map(|table| table.rows.as_slice()),
             census: self.sweeps.census(),
             sessions: self.session_status(),
+            flows: self.flow_status(),
             node: api::Node {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),

@@ -26,6 +26,7 @@ pub(super) struct Report<'a> {
     /// Translated flows, as of the last sweep.
     pub(super) census: &'a Census,
     pub(super) sessions: api::Sessions,
+    pub(super) flows: api::Flows,
     pub(super) node: api::Node,
 }
 
@@ -99,6 +100,7 @@ impl Report<'_> {
             pools,
             virtual_networks,
             sessions: self.sessions,
+            flows: self.flows,
             reasons,
         }
     }

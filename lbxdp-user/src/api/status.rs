@@ -20,6 +20,8 @@ pub struct Status {
     pub virtual_networks: Vec<VirtualNetwork>,
     /// Flows whose source address is translated.
     pub sessions: Sessions,
+    /// Flows of rows that have moved, or will.
+    pub flows: Flows,
     /// How many packets ended for each reason; those that no packet has met are left out.
     pub reasons: Vec<Reason>,
 }
@@ -225,6 +227,28 @@ pub struct Sessions {
     pub capacity: usize,
     /// Source ports, by whom they lead to; most taken first.
     pub ports: Vec<SourcePorts>,
+}
+
+/// Flows of rows at risk: those that have moved by an edit of the configuration, or will move back
+/// when an origin returns. Counted every few seconds; none in quiet times.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Flows {
+    /// How many are recorded.
+    pub tracked: usize,
+    /// For how many there is room.
+    pub capacity: usize,
+    /// Packets whose flow was recorded, since the maps were made.
+    pub hits: u64,
+    /// Flows recorded since then.
+    pub inserted: u64,
+    /// First packets of flows recorded since then.
+    pub opened: u64,
+    /// Flows that were not recorded at once, for there were more than `node.flow_rate`.
+    pub refused: u64,
+    /// Flows that others have pushed out since the agent started.
+    pub evicted: u64,
+    /// Flows that were forgotten since then, for they had been silent.
+    pub expired: u64,
 }
 
 /// Source ports towards one transport address of an origin.

@@ -67,6 +67,7 @@ pub fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::R
     print_pools(status, now, out)?;
     print_virtual_networks(status, now, out)?;
     print_sessions(status, out)?;
+    print_flows(status, out)?;
     print_drops(status, out)
 }
 
@@ -240,6 +241,25 @@ fn print_sessions(status: &Status, out: &mut dyn Write) -> anyhow::Result<()> {
         ]);
     }
     writeln!(out, "{ports}")?;
+    Ok(())
+}
+
+fn print_flows(status: &Status, out: &mut dyn Write) -> anyhow::Result<()> {
+    let flows = &status.flows;
+    if flows.tracked == 0 && flows.refused == 0 && flows.evicted == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nFlows of rows that have moved or will: {} of {} ({} recorded, {} not at once, {} pushed \
+         out, {} expired)",
+        amount(flows.tracked as u64),
+        amount(flows.capacity as u64),
+        amount(flows.inserted),
+        amount(flows.refused),
+        amount(flows.evicted),
+        amount(flows.expired),
+    )?;
     Ok(())
 }
 

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, Datagram, EntityKind, FlowKey, Fragment, FragmentKey, Heartbeat,
-    Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer, PeerKey, Port, PortSet,
-    RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Traffic, Vlan, VnetId,
+    Address, Allowance, Count, Datagram, EntityKind, FlowCounts, FlowKey, Fragment, FragmentKey,
+    Heartbeat, Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer, PeerKey, Port,
+    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Tracked, Traffic,
+    Vlan, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::Reason;
@@ -68,6 +69,9 @@ impl Pins {
             HashMap<EntityKey, Entity> "ENTITIES" NO_PREALLOC;
             HashMap<FlowKey, Session> "SESSIONS" NO_PREALLOC;
             HashMap<FlowKey, Mapping> "MAPPINGS" NO_PREALLOC;
+            HashMap<FlowKey, Tracked> "FLOWS" 0;
+            HashMap<FlowKey, Tracked> "OPENING" 0;
+            PerCpuArray<FlowCounts> "FLOW_COUNTERS" 0;
             PerCpuArray<Allowance> "ALLOWANCE" 0;
             PerCpuArray<Count> "REASONS" 0;
             PerCpuArray<Traffic> "LISTENER_COUNTERS" 0;

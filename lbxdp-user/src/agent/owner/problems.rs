@@ -11,6 +11,7 @@ pub(super) enum Part {
     Filters,
     Attachment,
     Sessions,
+    Flows,
 }
 
 /// Standing problems, by the part of the agent that says so.

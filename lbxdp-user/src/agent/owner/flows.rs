@@ -1,0 +1,115 @@
+//! Sweeps of flows of rows at risk, beside the owner.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use lbxdp_ebpf::abi::{FlowCounts, capacity};
+
+use super::Owner;
+use super::problems::Part;
+use crate::agent::Event;
+use crate::api;
+use crate::dataplane::{FlowMaps, SweptFlows};
+use crate::flows::{self, Ledger};
+
+/// Shortest time between sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A sweep may take one of so many parts of the time.
+const SWEEP_SHARE: u32 = 20;
+
+/// When the next sweep is due, and what the last one has found.
+#[derive(Debug, Default)]
+pub(super) struct FlowSweeps {
+    running: bool,
+    next: Option<Instant>,
+    ledger: Ledger,
+    counts: FlowCounts,
+    live: usize,
+}
+
+impl Owner {
+    /// Starts a sweep, if one is due; its result comes as an event.
+    pub(super) fn sweep_flows(&mut self) {
+        let sweeps = &mut self.flow_sweeps;
+        let due = sweeps.next.is_none_or(|next| Instant::now() >= next);
+        if sweeps.running || !due {
+            return;
+        }
+        sweeps.running = true;
+        let pin_path = self.dataplane.pin_path().to_owned();
+        let idle = std::time::Duration::from_secs(300);
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let swept = FlowMaps::open(&pin_path).and_then(|mut maps| maps.sweep(idle));
+            // The agent may have ended.
+            let _ = events.blocking_send(Event::SweptFlows(Box::new(swept)));
+        });
+    }
+
+    pub(super) fn swept_flows(&mut self, swept: anyhow::Result<SweptFlows>) {
+        self.flow_sweeps.running = false;
+        let mut rest = SWEEP_EVERY;
+        let problems = match swept {
+            Ok(swept) => {
+                rest = rest.max(swept.took * SWEEP_SHARE);
+                self.take_flows(&swept);
+                Vec::new()
+            }
+            Err(error) => vec![format!("flows of rows at risk cannot be swept: {error:#}")],
+        };
+        self.problems.set(Part::Flows, problems);
+        self.flow_sweeps.next = Some(Instant::now() + rest);
+    }
+
+    fn take_flows(&mut self, swept: &SweptFlows) {
+        let SweptFlows {
+            live,
+            found,
+            removed,
+            counts,
+            took,
+        } = swept;
+        tracing::debug!(
+            live = live.len(),
+            removed,
+            ?took,
+            "flows of rows at risk are swept"
+        );
+        let content = self.dataplane.content();
+        let tables: BTreeMap<u32, u32> = content
+            .listeners
+            .values()
+            .map(|listener| (listener.counter, listener.table))
+            .collect();
+        let tracked = flows::sum(live, |listener| {
+            let table = *tables.get(&listener)?;
+            let rows = content.tables.get(&table)?.rows.as_slice();
+            Some((table, rows))
+        });
+        let sweeps = &mut self.flow_sweeps;
+        sweeps.ledger.note(counts, *found, *removed);
+        sweeps.counts = *counts;
+        sweeps.live = live.len();
+        self.due.maps |= self.state.set_tracked(tracked);
+    }
+
+    pub(super) const fn flow_status(&self) -> api::Flows {
+        let FlowSweeps {
+            running: _,
+            next: _,
+            ledger,
+            counts,
+            live,
+        } = &self.flow_sweeps;
+        api::Flows {
+            tracked: *live,
+            capacity: capacity::FLOWS as usize,
+            hits: counts.hits,
+            inserted: counts.inserted,
+            opened: counts.opened,
+            refused: counts.refused,
+            evicted: ledger.evicted,
+            expired: ledger.removed,
+        }
+    }
+}

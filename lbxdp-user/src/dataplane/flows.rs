@@ -1,0 +1,107 @@
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use aya::maps::{HashMap, IterableMap, MapData, MapError, PerCpuArray};
+use lbxdp_ebpf::abi::{FlowCounts, FlowKey, Seen, Tracked};
+
+use super::kernel;
+use super::maps::open;
+use super::spec::versioned;
+use super::sync::monotonic_ns;
+use crate::flows::{Live, sort};
+
+/// The map of flows of rows at risk, open a second time: it is swept beside everything else.
+pub struct FlowMaps {
+    flows: HashMap<MapData, FlowKey, Tracked>,
+    counters: PerCpuArray<MapData, FlowCounts>,
+}
+
+/// What a sweep of these flows has come to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SweptFlows {
+    /// Those that are alive.
+    pub live: Vec<Live>,
+    /// How many there were.
+    pub found: usize,
+    /// How many of them had been silent for long enough.
+    pub removed: usize,
+    /// What had been counted before.
+    pub counts: FlowCounts,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl FlowMaps {
+    /// Opens the maps under `pin_path`.
+    ///
+    /// # Errors
+    /// When they are not there, or may not be opened.
+    pub fn open(pin_path: &Path) -> Result<Self> {
+        let folder = versioned(pin_path);
+        Ok(Self {
+            flows: open(&folder, "FLOWS")?,
+            counters: open(&folder, "FLOW_COUNTERS")?,
+        })
+    }
+
+    /// Takes away what has been silent for `idle`.
+    ///
+    /// # Errors
+    /// When a map cannot be read or written.
+    pub fn sweep(&mut self, idle: Duration) -> Result<SweptFlows> {
+        let start = Instant::now();
+        let counts = self.counts()?;
+        let now = Seen::tick_of(monotonic_ns()?);
+        let flows = kernel::read_hash(self.flows.map().fd().as_fd()).context("map FLOWS")?;
+        let found = flows.len();
+        let (live, silent) = sort(flows, idle, now);
+        let mut removed = 0;
+        for (key, flow) in &silent {
+            removed += usize::from(self.remove(key, flow)?);
+        }
+        Ok(SweptFlows {
+            live,
+            found,
+            removed,
+            counts,
+            took: start.elapsed(),
+        })
+    }
+
+    /// The counters of all CPUs.
+    fn counts(&self) -> Result<FlowCounts> {
+        let cpus = self.counters.get(&0, 0).context("map FLOW_COUNTERS")?;
+        Ok(cpus.iter().fold(FlowCounts::default(), |sum, cpu| {
+            let FlowCounts {
+                allowance: _,
+                hits,
+                inserted,
+                opened,
+                refused,
+            } = *cpu;
+            FlowCounts {
+                allowance: sum.allowance,
+                hits: sum.hits.wrapping_add(hits),
+                inserted: sum.inserted.wrapping_add(inserted),
+                opened: sum.opened.wrapping_add(opened),
+                refused: sum.refused.wrapping_add(refused),
+            }
+        }))
+    }
+
+    /// Takes a flow away, unless a packet of it has come meanwhile.
+    fn remove(&mut self, key: &FlowKey, flow: &Tracked) -> Result<bool> {
+        match self.flows.get(key, 0) {
+            Ok(now) if now.seen == flow.seen => {}
+            Ok(_) | Err(MapError::KeyNotFound) => return Ok(false),
+            Err(error) => return Err(error).context("map FLOWS"),
+        }
+        match self.flows.remove(key) {
+            Ok(()) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(error).context("map FLOWS"),
+        }
+    }
+}

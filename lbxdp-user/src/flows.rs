@@ -1,0 +1,162 @@
+//! Flows of rows at risk, as the program has recorded them: which are alive, which rows need them,
+//! and how many were pushed out. Pure.
+//!
+//! Map `FLOWS` forgets whoever was not asked for longest when it is full; the kernel does not say how
+//! many it has forgotten, so that is reckoned from what was recorded, removed, and is there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lbxdp_ebpf::abi::{FlowCounts, FlowKey, OriginIndex, Row, Tracked as Flow};
+use lbxdp_ebpf::hash::reduce;
+
+use crate::sessions::is_silent;
+use crate::steering::Tracked;
+
+/// A flow that is alive, as far as it matters to its row.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Live {
+    /// Its listener, by its index in `LISTENER_COUNTERS`.
+    pub listener: u32,
+    /// What its row is found by.
+    pub hash: u32,
+    /// The origin that it is kept to.
+    pub origin: OriginIndex,
+}
+
+/// Parts those that are alive at `now`, a tick, from those that have been silent for `idle`.
+pub fn sort(
+    flows: impl IntoIterator<Item = (FlowKey, Flow)>,
+    idle: Duration,
+    now: u32,
+) -> (Vec<Live>, Vec<(FlowKey, Flow)>) {
+    let mut live = Vec::new();
+    let mut silent = Vec::new();
+    for (key, flow) in flows {
+        if is_silent(flow.seen.tick, idle, now) {
+            silent.push((key, flow));
+        } else {
+            live.push(Live {
+                listener: flow.listener,
+                hash: flow.hash,
+                origin: flow.origin,
+            });
+        }
+    }
+    (live, silent)
+}
+
+/// Sums flows up, by the tables that their listeners have now: index and rows in force.
+///
+/// A flow that is where its row would send it does not need to be looked up, and is counted for its
+/// origin alone.
+pub fn sum<'a>(flows: &[Live], table: impl Fn(u32) -> Option<(u32, &'a [Row])>) -> Tracked {
+    let mut tracked = Tracked::default();
+    let mut tables: BTreeMap<u32, Option<(u32, &[Row])>> = BTreeMap::new();
+    for flow in flows {
+        let table = *tables
+            .entry(flow.listener)
+            .or_insert_with(|| table(flow.listener));
+        let row = table.and_then(|(table, rows)| {
+            let row = reduce(flow.hash, u32::try_from(rows.len()).ok()?);
+            let owner = rows.get(row as usize)?.current;
+            (owner != flow.origin).then_some((table, row))
+        });
+        match row {
+            Some((table, row)) => tracked.add(table, row, flow.origin),
+            None => tracked.add_to_origin(flow.origin),
+        }
+    }
+    tracked
+}
+
+/// What has been recorded, removed and forgotten since the agent started.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Ledger {
+    /// What the last sweep has found recorded so far, and left.
+    last: Option<(u64, u64)>,
+    /// Flows that were pushed out by others before they had been silent for long enough.
+    pub evicted: u64,
+    /// Flows that had been.
+    pub removed: u64,
+}
+
+impl Ledger {
+    /// Takes note of a sweep: of `counts` at its beginning, how many flows it has `found`, and
+    /// removed.
+    pub fn note(&mut self, counts: &FlowCounts, found: usize, removed: usize) {
+        let (found, removed) = (found as u64, removed as u64);
+        if let Some((inserted, left)) = self.last {
+            let new = counts.inserted.saturating_sub(inserted);
+            self.evicted += (left + new).saturating_sub(found);
+        }
+        self.removed += removed;
+        self.last = Some((counts.inserted, found.saturating_sub(removed)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lbxdp_ebpf::abi::Seen;
+
+    use super::*;
+
+    const TICK: Duration = Duration::from_nanos(Seen::TICK_NS);
+
+    fn flow(hash: u32, origin: OriginIndex, tick: u32) -> (FlowKey, Flow) {
+        let flow = Flow {
+            origin,
+            hash,
+            listener: 3,
+            seen: Seen {
+                tick,
+                ..Seen::NEVER
+            },
+            ..Flow::EMPTY
+        };
+        (FlowKey::EMPTY, flow)
+    }
+
+    #[test]
+    fn silent_flows_are_told_from_live_ones() {
+        let flows = [flow(1, 0, 100), flow(2, 0, 89), flow(3, 0, 88)];
+        let (live, silent) = sort(flows, TICK * 10, 100);
+        let hashes: Vec<u32> = live.iter().map(|live| live.hash).collect();
+        assert_eq!(hashes, [1, 2]);
+        assert_eq!(silent.len(), 1);
+    }
+
+    #[test]
+    fn rows_need_the_flows_that_they_would_send_elsewhere() {
+        let rows = [Row::owned_by(0), Row::owned_by(1)];
+        let at = |half: u32, origin| Live {
+            listener: 3,
+            hash: half << 31,
+            origin,
+        };
+        let tracked = sum(&[at(0, 0), at(1, 0), at(1, 0)], |listener| {
+            assert_eq!(listener, 3);
+            Some((7, &rows))
+        });
+        assert!(!tracked.live(7, 0), "the owner has it anyway");
+        assert!(tracked.live(7, 1));
+        assert_eq!(tracked.of_origin(0), 3);
+        let tracked = sum(&[at(0, 0)], |_| None);
+        assert_eq!(tracked.of_origin(0), 1, "its listener is gone");
+    }
+
+    #[test]
+    fn what_was_recorded_and_is_not_there_was_pushed_out() {
+        let counts = |inserted| FlowCounts {
+            inserted,
+            ..FlowCounts::default()
+        };
+        let mut ledger = Ledger::default();
+        ledger.note(&counts(1_000), 400, 100);
+        assert_eq!(ledger.evicted, 0, "of what was before nothing is known");
+        ledger.note(&counts(1_050), 350, 50);
+        assert_eq!((ledger.evicted, ledger.removed), (0, 150));
+        ledger.note(&counts(1_100), 310, 0);
+        assert_eq!(ledger.evicted, 40);
+    }
+}
