@@ -26,6 +26,7 @@ mod sessions;
 mod spec;
 mod sync;
 mod tc;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -143,6 +144,14 @@ impl Dataplane {
     pub fn attach(&mut self, interfaces: &[String], mode: XdpMode) -> Result<AttachReport> {
         let program = load::program(&mut self.ebpf)?;
         attach::attach(program, &self.pin_path, interfaces, mode)
+    }
+
+    /// Whether a program of another version of the map ABI still runs on some interface.
+    ///
+    /// # Errors
+    /// When the pins cannot be read.
+    pub fn other_version_runs(&self) -> Result<bool> {
+        versions::is_running(&self.pin_path)
     }
 
     /// Makes these interfaces have the TC programs, and no others; says which do not, and why. One

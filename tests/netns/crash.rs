@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use lbxdp_ebpf::abi::ABI_VERSION;
 use tests::netns::{Edge, Lab, Load, Shape, eventually};
 
 use crate::configuration::{MONITORS, Service};
@@ -72,6 +73,39 @@ fn no_request_is_lost_at_an_agents_kill() -> Result<()> {
     edge.wait_healthy()?;
     served_since(&load, Instant::now())?;
     unharmed(load);
+    Ok(())
+}
+
+/// An agent of an older map ABI is imitated by giving the folder of its maps another number: the maps
+/// that are carried over are the same in both.
+#[test]
+fn an_upgrade_to_another_map_abi_loses_no_request() -> Result<()> {
+    let Some((lab, mut edge, load)) = start("an_upgrade_to_another_map_abi_loses_no_request")?
+    else {
+        return Ok(());
+    };
+    edge.kill_9()?;
+    let pins = lab.pins();
+    let (now, before) = (pins.join(format!("v{ABI_VERSION}")), pins.join("v2"));
+    std::fs::rename(&now, &before)?;
+    served_since(&load, Instant::now())?;
+    edge.start_again()?;
+    edge.wait_healthy()?;
+    served_since(&load, Instant::now())?;
+    assert!(now.join("links").exists());
+    assert!(!before.exists(), "nothing of the older version is left");
+    for carried in ["ENTITIES", "SESSIONS", "MAPPINGS"] {
+        assert!(now.join(carried).exists(), "{carried}");
+    }
+    let log = edge.log();
+    assert!(log.contains("carried over"), "{log}");
+    assert!(log.contains("replaced the program"), "{log}");
+    unharmed(load);
+    // It goes on to do its work.
+    lab.blue().origin("b").die()?;
+    edge.wait("blue/b is found dead", |status| {
+        status.is("web", "b", "unhealthy")
+    })?;
     Ok(())
 }
 

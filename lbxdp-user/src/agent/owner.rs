@@ -198,14 +198,20 @@ impl Owner {
             self.due.maps |= self.state.set_hops(hops);
             self.due.maps |= self.look_at_vlans().await;
         }
+        let takes_over = due.attachment && self.takes_over();
         // Before the maps hand anything over to a device.
-        if due.attachment {
+        if due.attachment && !takes_over {
             self.settle_filters();
         }
         if due.maps || std::mem::take(&mut self.due.maps) {
             self.settle_maps(now);
         }
-        if due.attachment {
+        if takes_over && self.state.held_until().is_some() {
+            self.due.attachment = true;
+        } else if due.attachment {
+            if takes_over {
+                self.settle_filters();
+            }
             self.settle_attachment();
         }
         // A heartbeat says that the maps are as they should be.

@@ -12,6 +12,7 @@ use super::kernel::link_facts;
 use super::netlink::{Netlink, XdpHook};
 use super::pins::{pinned_links, unpin};
 use super::spec::links_folder;
+use super::versions;
 use crate::config::model::XdpMode;
 
 /// The program on one interface.
@@ -93,6 +94,7 @@ pub(super) fn attach(
     let netlink = Netlink::open().context("cannot open a netlink socket")?;
     let mut report = AttachReport::default();
     for interface in interfaces {
+        versions::take_link(pin_path, interface)?;
         match attach_one(program, &netlink, &links, interface, mode) {
             Ok(attachment) => report.attached.push(attachment),
             Err(error) => report.failed.push((interface.clone(), error)),
@@ -108,6 +110,9 @@ pub(super) fn attach(
             report.detached.push(name);
         }
     }
+    report
+        .detached
+        .extend(versions::retire(pin_path, interfaces)?);
     Ok(report)
 }
 

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::object::{OBJECT_MISSING, embedded_object};
 use super::spec::{MAPS, MapSpec, versioned};
-use super::{bpffs, diagnose};
+use super::{bpffs, diagnose, versions};
 
 /// Name of the program in the object.
 pub(super) const PROGRAM: &str = "lbxdp";
@@ -60,6 +60,7 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
         warn!("{note}; trying all the same");
     }
     bpffs::prepare(&options.pin_path)?;
+    versions::carry_over(&options.pin_path)?;
     let folder = versioned(&options.pin_path);
     for spec in &MAPS {
         check_pinned(&folder.join(spec.name), spec, options.entries(spec))?;

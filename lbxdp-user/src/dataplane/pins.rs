@@ -43,7 +43,7 @@ pub fn detach_all(pin_path: &Path) -> Result<Detached> {
             detached.interfaces.push(interface);
         }
     }
-    for version in version_folders(pin_path)? {
+    for (_, version) in version_folders(pin_path)? {
         let links = version.join("links");
         for name in pinned_links(&links)? {
             unpin(&links.join(&name))?;
@@ -104,20 +104,20 @@ pub(super) fn pinned_links(links: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// `v1`, `v2`, … : what other versions have left is removed, too.
-fn version_folders(pin_path: &Path) -> Result<Vec<PathBuf>> {
-    let mut folders = entries_of(pin_path)?;
-    folders.retain(|folder| {
-        folder
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| name.strip_prefix('v'))
-            .is_some_and(|number| number.parse::<u32>().is_ok())
-    });
-    Ok(folders)
+/// `v1`, `v2`, … with their numbers: each version of the ABI has its own.
+pub(super) fn version_folders(pin_path: &Path) -> Result<Vec<(u32, PathBuf)>> {
+    let version = |folder: PathBuf| {
+        let name = folder.file_name()?.to_str()?;
+        let number = name.strip_prefix('v')?.parse().ok()?;
+        Some((number, folder))
+    };
+    Ok(entries_of(pin_path)?
+        .into_iter()
+        .filter_map(version)
+        .collect())
 }
 
-fn entries_of(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries_of(folder: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("cannot read {}", folder.display());
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -9,6 +9,13 @@ use crate::config::model::Config;
 use crate::dataplane::{AttachReport, Attachment, Role};
 
 impl Owner {
+    /// Whether programs of another version of the map ABI run: they go on until our maps hold what
+    /// they should.
+    pub(super) fn takes_over(&self) -> bool {
+        // That the pins cannot be read is what attaching will say.
+        self.dataplane.other_version_runs().unwrap_or_default()
+    }
+
     pub(super) fn settle_attachment(&mut self) {
         let node = &self.state.config().node;
         let problems = match self.dataplane.attach(&node.interfaces, node.xdp_mode) {
