@@ -33,7 +33,7 @@ pub(crate) enum Event {
     Tick,
     /// Translated flows have been swept.
     Swept(Box<anyhow::Result<Swept>>),
-    /// Rows that were held back for first results are to wait no longer.
+    /// Rows that were held back for first results are to wait no longer, or a window is over.
     RowsDue,
     /// The agent is to stop; by this signal.
     Stop(&'static str),
