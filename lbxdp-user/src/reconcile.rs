@@ -1,13 +1,15 @@
 //! From configuration, health and next hops to the content of the maps: pure.
 
 mod entities;
+mod leaving;
 mod listeners;
 mod paths;
 mod tables;
 
 pub use entities::entities;
+pub use leaving::{keep, leaving, leaving_hop_key};
 pub use paths::{Hop, HopKey, Hops, hop_keys, origin_hop_problem, tunnel_hop_problem};
-pub use tables::{TableName, table_names, table_specs};
+pub use tables::{Assigned, TableName, Tables};
 
 use std::collections::BTreeSet;
 
@@ -22,6 +24,7 @@ use crate::config::model::{Config, Forwarding, LoadBalancer, Origin, Pool};
 use crate::dataplane::Desired;
 use crate::fnv;
 use crate::slots::{OutOfSlots, Slots};
+use listeners::listener_service;
 
 /// The name of an origin everywhere: `pool/origin`.
 #[must_use]
@@ -52,7 +55,7 @@ pub fn vnet_id(config: &Config, vnet: Option<&str>) -> VnetId {
 ///
 /// # Errors
 /// When the maps have too few; no slot has changed hands then.
-pub fn assign_slots(config: &Config, slots: &mut Slots) -> Result<(), OutOfSlots> {
+pub fn assign_slots(config: &Config, tables: &Tables, slots: &mut Slots) -> Result<(), OutOfSlots> {
     let mut next = slots.clone();
     let origins = used_pools(config)
         .flat_map(|(name, pool)| {
@@ -81,13 +84,18 @@ pub fn assign_slots(config: &Config, slots: &mut Slots) -> Result<(), OutOfSlots
         })
         .collect();
     next.assign(EntityKind::Listener, &listeners)?;
-    let tables: BTreeSet<String> = table_names(config)
-        .into_values()
-        .map(|name| name.0)
-        .collect();
-    next.assign(EntityKind::Table, &tables)?;
+    assign_table_slots(tables, &mut next)?;
     *slots = next;
     Ok(())
+}
+
+/// Gives all tables a slot.
+///
+/// # Errors
+/// When there are too few; no slot has changed hands then.
+pub fn assign_table_slots(tables: &Tables, slots: &mut Slots) -> Result<(), OutOfSlots> {
+    let names: BTreeSet<String> = tables.all().map(|table| table.name.0.clone()).collect();
+    slots.assign(EntityKind::Table, &names)
 }
 
 /// Pools that some enabled load balancer uses, by name.
@@ -120,9 +128,9 @@ pub fn pools_of(balancer: &LoadBalancer) -> impl Iterator<Item = &str> {
         .map(String::as_str)
 }
 
-/// Fills in all of the maps but the rows and the entities.
+/// Fills in all of the maps but the rows, the entities, and what is leaving.
 #[must_use]
-pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
+pub fn desired(config: &Config, tables: &Tables, slots: &Slots, hops: &Hops) -> Desired {
     let echo = if config.node.answer_echo {
         NODE_ECHO
     } else {
@@ -179,7 +187,7 @@ pub fn desired(config: &Config, slots: &Slots, hops: &Hops) -> Desired {
             );
         }
     }
-    listeners::add(config, slots, &mut desired);
+    listeners::add(config, tables, slots, &mut desired);
     desired
 }
 

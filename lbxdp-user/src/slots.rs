@@ -3,7 +3,8 @@
 //! A slot stays with its owner as long as the owner is configured, over reloads
 //! and over restarts of the agent: counters and rows go by slot. Slots that
 //! become free are given away again only when the maps have been written since,
-//! and nothing in them refers to the last owner any more.
+//! and nothing in them refers to the last owner any more: an origin that flows from
+//! before still need keeps its slot until it is not needed any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,9 +91,21 @@ impl Slots {
         Ok(())
     }
 
-    /// Takes note that the maps have been written, and refer to nobody but the present owners.
-    pub fn written(&mut self) {
-        self.leaving.clear();
+    /// Takes note that the maps have been written, and refer to nobody but the present owners, and
+    /// those of the last ones that are `held`.
+    pub fn written(&mut self, held: impl Fn(EntityKind, u32) -> bool) {
+        for (kind, leaving) in &mut self.leaving {
+            leaving.retain(|_, slot| held(*kind, *slot));
+        }
+    }
+
+    /// Last owners of slots of a kind that have lost them, by name.
+    pub fn leaving(&self, kind: EntityKind) -> impl Iterator<Item = (&str, u32)> {
+        self.leaving
+            .get(&kind)
+            .into_iter()
+            .flatten()
+            .map(|(name, slot)| (name.as_str(), *slot))
     }
 
     /// The slot of an owner.
@@ -147,7 +160,7 @@ mod tests {
             "slot 0 was in use until now"
         );
         assert_eq!(slots.get(EntityKind::Origin, "a"), None);
-        slots.written();
+        slots.written(|_, _| false);
         slots
             .assign(EntityKind::Origin, &names(&["b", "c", "d"]))
             .expect("there is room");
@@ -171,6 +184,25 @@ mod tests {
             .assign(EntityKind::Origin, &names(&["a", "b"]))
             .expect("there is room");
         assert_eq!(slots.get(EntityKind::Origin, "a"), Some(0), "its own");
+    }
+
+    #[test]
+    fn a_slot_that_is_held_is_not_given_away_when_the_maps_are_written() {
+        let mut slots = Slots::default();
+        for named in [&["a", "b"][..], &["b"]] {
+            slots
+                .assign(EntityKind::Origin, &names(named))
+                .expect("there is room");
+            slots.written(|kind, slot| kind == EntityKind::Origin && slot == 0);
+        }
+        let leaving: Vec<_> = slots.leaving(EntityKind::Origin).collect();
+        assert_eq!(leaving, [("a", 0)]);
+        slots
+            .assign(EntityKind::Origin, &names(&["b", "c"]))
+            .expect("there is room");
+        assert_eq!(slots.get(EntityKind::Origin, "c"), Some(2));
+        slots.written(|_, _| false);
+        assert_eq!(slots.leaving(EntityKind::Origin).count(), 0);
     }
 
     #[test]

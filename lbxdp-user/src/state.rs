@@ -1,54 +1,68 @@
 //! What the agent knows: configuration, slots, health, next hops. Pure: no IO, no clock.
 
+mod departures;
 mod first_rows;
+mod ramps;
+mod risk;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use lbxdp_ebpf::abi::{
-    Entity, EntityKey, EntityKind, NODE_VLANS, ORIGIN_DOWN, OriginIndex, Row, Vlan,
-};
+use lbxdp_ebpf::abi::{EntityKind, NODE_VLANS, ORIGIN_DOWN, Vlan};
 
 use crate::config::model::{Config, Timing};
-use crate::dataplane::{Desired, TableRows};
+use crate::dataplane::{Content, Desired};
 use crate::health::{Failure, Flip, Health, ProbeKey, ProbeSpec, Tracker, desired_probes};
-use crate::reconcile::{self, Hops, TableName};
+use crate::reconcile::{self, Hops, TableName, Tables};
 use crate::slots::{OutOfSlots, Slots};
-use crate::steering::{self, Bases, Seed, TablePlan, Tracked, World};
+use crate::steering::{Bases, TablePlan, Tracked, Windows};
+use departures::Departures;
 use first_rows::FirstRows;
+use ramps::Ramps;
+pub use risk::Risk;
+use risk::Risks;
 
 /// What the agent knows.
 #[derive(Clone, Debug)]
 pub struct State {
     config: Config,
     generation: u32,
+    tables: Tables,
     slots: Slots,
     trackers: BTreeMap<ProbeKey, Tracker>,
     /// Health that the last agent left behind, for probes that have no tracker yet.
     inherited: BTreeMap<(EntityKind, String), (Health, SystemTime)>,
     hops: Hops,
     vlans: BTreeMap<u32, Vlan>,
-    bases: Bases,
     tracked: Tracked,
+    bases: Bases,
     plans: BTreeMap<TableName, TablePlan>,
     first_rows: FirstRows,
     /// The end of the longest of the waits that the last [`State::desired`] has decided on.
     held_until: Option<SystemTime>,
+    /// Until when rows in force keep their flags, by slot of `TABLES`.
+    windows: BTreeMap<u32, Windows>,
+    /// The same of the rows that the last [`State::desired`] has decided on.
+    next_windows: Option<BTreeMap<u32, Windows>>,
+    departures: Departures,
+    ramps: Ramps,
+    risks: Risks,
+    /// When the last [`State::desired`] would decide otherwise by itself.
+    due_at: Option<SystemTime>,
 }
 
 impl State {
-    /// Starts from a configuration and from what the maps tell of the last agent.
+    /// Starts from a configuration and from what the maps hold of the last agent.
     ///
     /// # Errors
     /// When the configuration wants more slots than there are.
-    pub fn new(
-        config: Config,
-        entities: &BTreeMap<EntityKey, Entity>,
-        now: SystemTime,
-    ) -> Result<Self, OutOfSlots> {
-        let mut slots = Slots::adopt(entities);
-        reconcile::assign_slots(&config, &mut slots)?;
-        let inherited = entities
+    pub fn new(config: Config, actual: &Content, now: SystemTime) -> Result<Self, OutOfSlots> {
+        let mut slots = Slots::adopt(&actual.entities);
+        let tables = Tables::assign(&config, actual);
+        reconcile::assign_slots(&config, &tables, &mut slots)?;
+        let inherited = actual
+            .entities
             .iter()
             .filter_map(|(key, entity)| {
                 let kind = EntityKind::from_u32(key.kind)?;
@@ -64,16 +78,23 @@ impl State {
         let mut state = Self {
             config,
             generation: 1,
+            tables,
             slots,
             trackers: BTreeMap::new(),
             inherited,
             hops: Hops::new(),
             vlans: BTreeMap::new(),
-            bases: Bases::default(),
             tracked: Tracked::default(),
+            bases: Bases::default(),
             plans: BTreeMap::new(),
             first_rows: FirstRows::default(),
             held_until: None,
+            windows: BTreeMap::new(),
+            next_windows: None,
+            departures: Departures::adopting(),
+            ramps: Ramps::default(),
+            risks: Risks::default(),
+            due_at: None,
         };
         state.track(now);
         // What is not probed by now is not configured any more: old news would be wrong later.
@@ -81,14 +102,23 @@ impl State {
         Ok(state)
     }
 
-    /// Puts another configuration in force; what it shares with the last one stays known.
+    /// Puts another configuration in force; what it shares with the last one stays known. `actual` is
+    /// what the maps hold.
     ///
     /// # Errors
     /// When it wants more slots than there are; nothing has changed then.
-    pub fn replace(&mut self, config: Config, now: SystemTime) -> Result<(), OutOfSlots> {
+    pub fn replace(
+        &mut self,
+        config: Config,
+        actual: &Content,
+        now: SystemTime,
+    ) -> Result<(), OutOfSlots> {
         let mut slots = self.slots.clone();
-        reconcile::assign_slots(&config, &mut slots)?;
+        let tables = Tables::assign(&config, actual);
+        reconcile::assign_slots(&config, &tables, &mut slots)?;
         self.slots = slots;
+        self.tables = tables;
+        self.ramps.edited(&self.config, &config);
         self.config = config;
         self.generation = self.generation.wrapping_add(1);
         self.track(now);
@@ -111,6 +141,18 @@ impl State {
     #[must_use]
     pub const fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// The table of each load balancer.
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The flows in the flow table, as of the last [`State::set_tracked`].
+    #[must_use]
+    pub const fn tracked(&self) -> &Tracked {
+        &self.tracked
     }
 
     /// The next hops.
@@ -154,13 +196,6 @@ impl State {
         changed
     }
 
-    /// Takes what is recorded of flows; says whether it has changed.
-    pub fn set_tracked(&mut self, tracked: Tracked) -> bool {
-        let changed = self.tracked != tracked;
-        self.tracked = tracked;
-        changed
-    }
-
     /// Takes next hops; says whether any has changed.
     pub fn set_hops(&mut self, hops: Hops) -> bool {
         let changed = self.hops != hops;
@@ -168,9 +203,24 @@ impl State {
         changed
     }
 
+    /// Takes what a sweep of the flow table has found; says whether it has changed.
+    pub fn set_tracked(&mut self, tracked: Tracked) -> bool {
+        let changed = self.tracked != tracked;
+        self.tracked = tracked;
+        changed
+    }
+
     /// Takes note that the maps hold what the last [`State::desired`] has said.
     pub fn written(&mut self) {
-        self.slots.written();
+        let staying = self.departures.staying();
+        self.slots.written(|kind, slot| {
+            kind == EntityKind::Origin
+                && u16::try_from(slot).is_ok_and(|slot| staying.contains_key(&slot))
+        });
+        self.departures.written();
+        if let Some(windows) = self.next_windows.take() {
+            self.windows = windows;
+        }
     }
 
     /// The tunnel that an origin's probes and packets take, if it is behind one.
@@ -197,112 +247,53 @@ impl State {
         self.held_until
     }
 
-    /// All that the maps are to hold; `published` gives the rows in force of a slot of `TABLES`.
+    /// When the last [`State::desired`] is to be asked again, even though nothing happens.
+    #[must_use]
+    pub fn due_at(&self) -> Option<SystemTime> {
+        [self.held_until, self.due_at].into_iter().flatten().min()
+    }
+
+    /// All that the maps are to hold, given what they hold.
     ///
     /// The first rows of a table wait until each of its monitored origins has had a result, or for
     /// a second: whoever answers first would own all rows for a moment, and the flows that begin
     /// meanwhile would move when the others have answered.
-    pub fn desired<'a>(
-        &mut self,
-        published: impl Fn(u32) -> Option<&'a [Row]>,
-        now: SystemTime,
-    ) -> Desired {
-        let mut desired = reconcile::desired(&self.config, &self.slots, &self.hops);
+    pub fn desired(&mut self, actual: &Content, now: SystemTime) -> Desired {
+        self.share_tables(actual, now);
+        let mut desired = reconcile::desired(&self.config, &self.tables, &self.slots, &self.hops);
         if !self.vlans.is_empty() {
             desired.node.flags |= NODE_VLANS;
             desired.vlans.clone_from(&self.vlans);
         }
-        self.plans = self.plan_tables();
-        self.bases.sweep();
-        self.held_until = None;
-        for (name, plan) in &self.plans {
-            let Some(slot) = self.slots.get(EntityKind::Table, &name.0) else {
-                continue;
-            };
-            let published = published(slot);
-            let held_until = self.first_rows_wait(name, plan, published, now);
-            self.held_until = self.held_until.max(held_until);
-            let settled = match held_until {
-                Some(_) => plan.settle_vacant(published),
-                None => plan.settle(published),
-            };
-            let rows = settled.map_or(TableRows::Keep, TableRows::Publish);
-            desired.tables.insert(slot, rows);
-        }
-        self.mark_down(&mut desired);
-        desired.entities = reconcile::entities(&self.config, &self.slots, &self.entity_health());
-        desired
-    }
-
-    /// Sessions with an origin that is unhealthy are over, if another can serve: where all seem down,
-    /// the last known origins stay, for flows as for rows.
-    fn mark_down(&self, desired: &mut Desired) {
-        for (key, tracker) in &self.trackers {
-            let ProbeKey::Origin { pool, origin } = key else {
-                continue;
-            };
-            let another_serves = (self.plans.values())
-                .any(|plan| plan.rows.is_some() && plan.states.contains_key(pool));
-            if !another_serves {
-                continue;
-            }
-            let name = reconcile::origin_name(pool, origin);
-            let slot = self.slots.get(EntityKind::Origin, &name);
-            let slot = slot.and_then(|slot| OriginIndex::try_from(slot).ok());
-            if let Some(origin) = slot.and_then(|slot| desired.origins.get_mut(&slot))
-                && tracker.health() == Health::Unhealthy
-            {
+        self.plan_tables(now);
+        for slot in self.down() {
+            if let Some(origin) = desired.origins.get_mut(&slot) {
                 origin.flags |= ORIGIN_DOWN;
             }
         }
-    }
-
-    fn plan_tables(&mut self) -> BTreeMap<TableName, TablePlan> {
-        let trackers = &self.trackers;
-        let slots = &self.slots;
-        let health = |pool: &str, origin: &str| {
-            trackers
-                .get(&ProbeKey::origin(pool, origin))
-                .map_or(Health::Unknown, Tracker::health)
+        let leaving = reconcile::leaving(&self.config, &self.slots, &self.hops, actual, &desired);
+        let drained = self.windows_of_drained();
+        let window = |slot| {
+            drained
+                .get(&slot)
+                .copied()
+                .unwrap_or(self.config.node.flow_window)
         };
-        let slot = |pool: &str, origin: &str| {
-            slots
-                .get(EntityKind::Origin, &reconcile::origin_name(pool, origin))
-                .and_then(|slot| OriginIndex::try_from(slot).ok())
-        };
-        let world = World {
-            pools: &self.config.pools,
-            seed: Seed::new(self.config.node.hash_key),
-            health: &health,
-            slot: &slot,
-        };
-        reconcile::table_specs(&self.config)
-            .into_iter()
-            .map(|(name, spec)| {
-                let plan = steering::plan(&spec, &world, &mut self.bases);
-                (name, plan)
-            })
-            .collect()
-    }
-
-    /// Until when a table without rows in force waits for them; `None` if it need not wait.
-    fn first_rows_wait(
-        &self,
-        name: &TableName,
-        plan: &TablePlan,
-        published: Option<&[Row]>,
-        now: SystemTime,
-    ) -> Option<SystemTime> {
-        let in_force = published.is_some_and(|rows| rows.iter().any(|row| *row != Row::VACANT));
-        let end = self.first_rows.wait(name, now)?;
-        let awaited = |pool: &String| {
-            let origins = self.config.pools.get(pool).map(|pool| &pool.origins);
-            origins.into_iter().flat_map(BTreeMap::keys).any(|origin| {
-                self.tracker(&ProbeKey::origin(pool, origin))
-                    .is_some_and(|tracker| tracker.health() == Health::Unknown)
-            })
-        };
-        (!in_force && plan.states.keys().any(awaited)).then_some(end)
+        self.departures.begin(&leaving, actual, window, now);
+        self.fill_tables(actual, &leaving, &drained, &mut desired, now);
+        let before: BTreeSet<_> = self.risks.before().collect();
+        self.departures.decide(leaving, &before, &self.tracked, now);
+        reconcile::keep(self.departures.staying(), &before, actual, &mut desired);
+        let staying = self.departures.staying().keys().copied().collect();
+        desired.entities =
+            reconcile::entities(&self.config, &self.slots, &staying, &self.entity_health());
+        let windows = self.next_windows.iter().flat_map(BTreeMap::values);
+        self.due_at = windows
+            .flat_map(|windows| windows.to_come(now))
+            .chain(self.departures.due(now))
+            .chain(self.ramps.due(&self.config, now))
+            .min();
+        desired
     }
 
     fn health(&self, key: &ProbeKey) -> Health {
@@ -313,7 +304,7 @@ impl State {
 
     /// Keeps trackers for exactly what is probed, and the ages of exactly the tables there are.
     fn track(&mut self, now: SystemTime) {
-        let tables = reconcile::table_specs(&self.config).into_keys();
+        let tables = self.tables.all().map(|table| table.name.clone());
         self.first_rows.track(tables, now);
         let probes = self.probes();
         let wanted: BTreeSet<&ProbeKey> = probes.keys().collect();

@@ -7,8 +7,10 @@
 //! fails moves its own rows and no other, and its return puts exactly those back.
 //!
 //! [`plan`] applies that to a load balancer: which pools are able to serve, and what happens when
-//! none is.
+//! none is. [`next_rows`] makes rows of it, given those in force: with who owned them before, as
+//! long as flows that began before may need it.
 
+mod grown;
 mod hash;
 mod maglev;
 mod planner;
@@ -18,6 +20,7 @@ mod rows;
 mod size;
 mod table;
 mod tracked;
+mod windows;
 
 use lbxdp_ebpf::abi::OriginIndex;
 
@@ -25,10 +28,11 @@ pub use hash::Seed;
 pub use maglev::{Base, Bases};
 pub use planner::{World, plan};
 pub use pools::{PoolState, pool_state, weight_units};
-pub use rows::{rows, shares};
+pub use rows::{Circumstances, InForce, NextRows, Standing, next_rows, owners_in_force, shares};
 pub use size::{LARGEST_TABLE, table_size};
 pub use table::{BalancerState, Policy, TablePlan, TableSpec, Why};
 pub use tracked::Tracked;
+pub use windows::Windows;
 
 /// A configured origin of a table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -35,7 +35,7 @@ pub(crate) enum Event {
     Swept(Box<anyhow::Result<Swept>>),
     /// Flows of rows at risk have been swept.
     SweptFlows(Box<anyhow::Result<SweptFlows>>),
-    /// Rows that were held back for first results are to wait no longer.
+    /// Rows that were held back for first results are to wait no longer, or a window is over.
     RowsDue,
     /// The agent is to stop; by this signal.
     Stop(&'static str),

@@ -102,7 +102,7 @@ impl Owner {
                 }
             }
         });
-        let state = State::new(config, dataplane.entities(), now)?;
+        let state = State::new(config, dataplane.content(), now)?;
         let mut owner = Self {
             options: options.clone(),
             started: now,
@@ -180,9 +180,9 @@ impl Owner {
         }
     }
 
-    /// The rest of the time for which rows are held back, if any are.
+    /// The time until rows are to be looked at again even though nothing happens, if they are.
     pub(super) fn rows_due_in(&self, now: SystemTime) -> Option<Duration> {
-        let until = self.state.held_until()?;
+        let until = self.state.due_at()?;
         Some(until.duration_since(now).unwrap_or_default())
     }
 
@@ -268,9 +268,7 @@ impl Owner {
     }
 
     fn settle_maps(&mut self, now: SystemTime) {
-        let content = self.dataplane.content();
-        let published = |slot| content.tables.get(&slot).map(|table| table.rows.as_slice());
-        let desired = self.state.desired(published, now);
+        let desired = self.state.desired(self.dataplane.content(), now);
         let problems = match self.dataplane.sync(&desired) {
             Ok(report) => {
                 tracing::debug!(?report, "maps are in line");
@@ -284,9 +282,8 @@ impl Owner {
 
     /// Whether all that a state wants can be written to the maps.
     fn fits(&self, state: &mut State, now: SystemTime) -> Result<(), PlanError> {
-        let content = self.dataplane.content();
-        let published = |slot| content.tables.get(&slot).map(|table| table.rows.as_slice());
-        self.dataplane.check(&state.desired(published, now))
+        let desired = state.desired(self.dataplane.content(), now);
+        self.dataplane.check(&desired)
     }
 
     fn answer(&self, request: &Request) -> Response {

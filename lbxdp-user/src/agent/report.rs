@@ -39,19 +39,21 @@ struct Ownership {
 impl Report<'_> {
     /// The status.
     pub(super) fn status(self) -> api::Status {
-        let names = reconcile::table_names(self.state.config());
+        let names: BTreeMap<&str, &TableName> = (self.state.config().load_balancers.keys())
+            .filter_map(|name| Some((name.as_str(), &self.state.tables().of(name)?.name)))
+            .collect();
         let ownership: BTreeMap<&TableName, Ownership> = names
             .values()
-            .filter_map(|name| Some((name, self.ownership(name)?)))
+            .filter_map(|name| Some((*name, self.ownership(name)?)))
             .collect();
         let config = self.state.config();
         let load_balancers = config
             .load_balancers
             .iter()
             .map(|(name, balancer)| {
-                let table = names.get(name);
-                let plan = table.and_then(|table| self.state.plans().get(table));
-                let owned = table.and_then(|table| ownership.get(table));
+                let table = names.get(name.as_str());
+                let plan = table.and_then(|table| self.state.plans().get(*table));
+                let owned = table.and_then(|table| ownership.get(*table));
                 self.load_balancer(name, balancer, plan, owned)
             })
             .collect();
@@ -64,12 +66,12 @@ impl Report<'_> {
                     .filter(|(balancer, _)| {
                         config
                             .load_balancers
-                            .get(*balancer)
+                            .get(**balancer)
                             .is_some_and(|balancer| {
                                 reconcile::pools_of(balancer).any(|p| p == name)
                             })
                     })
-                    .filter_map(|(_, table)| ownership.get(table))
+                    .filter_map(|(_, table)| ownership.get(*table))
                     .collect();
                 self.pool(name, pool, &tables)
             })

@@ -79,6 +79,10 @@ section! {
         snat: Vec<IpNet>,
         /// How long silent flows keep their translation.
         snat_timeouts: SnatTimeouts,
+        /// After an edit of the configuration, flows that began before stay with their origin: for so long each has time to show itself by a packet, and to be remembered. From `"1s"` to `"1day"`. Default `"5m"`.
+        flow_window: Duration,
+        /// How long flows that are remembered may be silent before they are forgotten. From `"1s"` to `"1day"`. Default `"5m"`.
+        flow_idle: Duration,
     }
 }
 
@@ -237,6 +241,10 @@ section! {
         minimum_origins: u32,
         /// Name of a monitor. Without one its origins count as healthy.
         monitor: String,
+        /// How long flows that began before stay with an origin that is drained (`weight = 0`), disabled or removed, as `node.flow_window`. Those that show themselves by a packet within that time stay until they end. From `"0s"`, which keeps none, to `"1day"`. Default: `node.flow_window`.
+        drain_duration: Duration,
+        /// The share of an origin that is added to a running pool grows to its weight within this time, in ten steps, from when it is healthy for the first time. From `"0s"`, which is off, to `"1h"`. Default `"0s"`. An origin that returns has its whole share at once, and so have all when the agent starts.
+        slow_start: Duration,
         /// `nat` rewrites the destination; `dsr` encapsulates the client's packet to the origin, which owns the VIP and answers the client directly. Default `"nat"`.
         forwarding: ForwardingName,
         /// The source address that origins see with `nat`: `snat` is one of this node's (`vnet.snat`), `preserve` is the client's, so that origins must route replies back through this node. Default `"snat"` for origins in a VNet, `"preserve"` for others.

@@ -85,6 +85,10 @@ pub struct Node {
     pub snat: Vec<IpNet>,
     /// How long silent flows keep their translation.
     pub snat_timeouts: SnatTimeouts,
+    /// For how long flows that began before an edit are kept to their origin.
+    pub flow_window: Duration,
+    /// For how long flows in the flow table may be silent.
+    pub flow_idle: Duration,
 }
 
 /// How long a flow may be silent in both directions before its translation is given up.
@@ -358,6 +362,11 @@ pub struct Pool {
     pub minimum_origins: usize,
     /// Name of its monitor; without one its origins count as healthy.
     pub monitor: Option<String>,
+    /// [`Node::flow_window`] of origins of this pool that are drained, disabled or removed, if it is
+    /// another.
+    pub drain_duration: Option<Duration>,
+    /// The time in which the share of a new origin grows to its weight; zero for at once.
+    pub slow_start: Duration,
     /// How packets reach its origins.
     pub forwarding: Forwarding,
     /// What is configured of the outer header, of direct server return.

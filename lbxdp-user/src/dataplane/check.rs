@@ -105,7 +105,7 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
     fits_index("LISTENER_COUNTERS", limits.listener_counters, counters)?;
     for (index, rows) in &desired.tables {
         let rows = match rows {
-            TableRows::Publish(rows) => rows,
+            TableRows::Publish { rows, .. } => rows,
             TableRows::Keep => match actual.tables.get(index) {
                 Some(published) => &published.rows,
                 // Nothing is in force: an error only if somebody looks there.
@@ -116,7 +116,7 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
     }
     for (service, listener) in &desired.listeners {
         let there = match desired.tables.get(&listener.table) {
-            Some(TableRows::Publish(rows)) => !rows.is_empty(),
+            Some(TableRows::Publish { rows, .. }) => !rows.is_empty(),
             Some(TableRows::Keep) => actual.tables.contains_key(&listener.table),
             None => false,
         };

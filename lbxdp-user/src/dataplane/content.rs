@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
-    Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, RangeKey, Reverse,
-    RouteKey, Row, Service, Table, TunnelIndex, Vlan,
+    Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, ROW_GENERATION,
+    RangeKey, Reverse, RouteKey, Row, Service, Table, TunnelIndex, Vlan,
 };
 
 use super::plan::Write;
@@ -45,6 +45,27 @@ pub struct Published {
     pub table: Table,
     /// The rows of its active half.
     pub rows: Vec<Row>,
+}
+
+impl Published {
+    /// How many rows the table had to which the owners before refer.
+    #[must_use]
+    pub const fn previous_rows(&self) -> u32 {
+        let [first, second] = self.table.previous_rows;
+        if self.table.active & 1 == 0 {
+            first
+        } else {
+            second
+        }
+    }
+
+    /// Whether these rows are in force.
+    #[must_use]
+    pub fn is(&self, rows: &[Row], previous_rows: u32) -> bool {
+        self.rows == *rows
+            && (self.previous_rows() == previous_rows
+                || rows.iter().all(|row| row.flags & ROW_GENERATION == 0))
+    }
 }
 
 impl Content {
@@ -104,6 +125,11 @@ impl Content {
             }
             Write::RemoveRange(key) => {
                 self.ranges.remove(&key);
+            }
+            Write::PreviousRows { index, table } => {
+                if let Some(published) = self.tables.get_mut(&index) {
+                    published.table = table;
+                }
             }
             Write::Publish { index, table, rows } => {
                 let rows = rows.to_vec();

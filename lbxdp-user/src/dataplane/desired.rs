@@ -41,7 +41,25 @@ pub struct Desired {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TableRows {
     /// These rows; nothing is written when they are already in force.
-    Publish(Vec<Row>),
+    Publish {
+        /// The rows.
+        rows: Vec<Row>,
+        /// How many the table had to which [`Row::previous`] refers. It does not matter where no row
+        /// has `ROW_GENERATION`.
+        previous_rows: u32,
+    },
     /// Whatever is in force: the last known good.
     Keep,
+}
+
+impl TableRows {
+    /// Rows of a table that has as many as before.
+    #[must_use]
+    pub fn publish(rows: Vec<Row>) -> Self {
+        let previous_rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        Self::Publish {
+            rows,
+            previous_rows,
+        }
+    }
 }

@@ -352,7 +352,7 @@ impl LiveMaps {
             Write::Rows { first, rows } => {
                 kernel::write_array(self.rows.map().fd().as_fd(), first, rows).context("map ROWS")
             }
-            Write::Publish { index, table, .. } => {
+            Write::PreviousRows { index, table } | Write::Publish { index, table, .. } => {
                 self.tables.set(index, table, 0).context("map TABLES")
             }
             Write::ClearTable(index) => self

@@ -46,6 +46,11 @@ pub enum Write<'a> {
         first: u32,
         rows: &'a [Row],
     },
+    /// Says to what table the owners before, in rows that no packet reads yet, refer.
+    PreviousRows {
+        index: u32,
+        table: Table,
+    },
     /// Puts rows, already written, in force.
     Publish {
         index: u32,
@@ -194,20 +199,20 @@ fn row_writes<'a>(
 ) -> Result<(), PlanError> {
     let mut space = RowSpace::of(capacity, actual.values().map(|published| &published.table));
     for (&index, rows) in desired {
-        let rows = match rows {
-            TableRows::Publish(rows) => rows,
+        let (rows, previous_rows) = match rows {
+            TableRows::Publish {
+                rows,
+                previous_rows,
+            } => (rows, *previous_rows),
             TableRows::Keep => continue,
         };
         let published = actual.get(&index);
-        if published.is_some_and(|published| published.rows == *rows) {
+        if published.is_some_and(|published| published.is(rows, previous_rows)) {
             continue;
         }
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        let table = match published {
-            Some(Published { table, .. }) if table.rows == count => Table {
-                active: 1 - (table.active & 1),
-                ..*table
-            },
+        let mut table = match published {
+            Some(Published { table, .. }) if table.rows == count => *table,
             // A table of another size gets rows elsewhere. Its entry is written at once but not
             // atomically, so the agent gives a set of pools whose size changes another index, and
             // this happens only to tables that no listener uses.
@@ -222,13 +227,20 @@ fn row_writes<'a>(
                 Table {
                     halves: [half()?, half()?],
                     rows: count,
-                    active: 0,
-                    previous_rows: [count; 2],
+                    active: 1,
+                    previous_rows: [previous_rows; 2],
                 }
             }
         };
-        let first = table.halves[usize::from(table.active == 1)];
+        let spare = usize::from(table.active & 1 == 0);
+        let first = table.halves[spare];
         writes.push(Write::Rows { first, rows });
+        // One at a time: packets may see some bytes of an entry before others.
+        if table.previous_rows[spare] != previous_rows {
+            table.previous_rows[spare] = previous_rows;
+            writes.push(Write::PreviousRows { index, table });
+        }
+        table.active = u32::from(spare == 1);
         writes.push(Write::Publish { index, table, rows });
     }
     Ok(())
@@ -240,7 +252,7 @@ fn rows_needed(actual: &BTreeMap<u32, Published>, desired: &BTreeMap<u32, TableR
         .values()
         .map(|published| published.table.rows as usize);
     let new = desired.iter().map(|(index, rows)| match rows {
-        TableRows::Publish(rows) => match actual.get(index) {
+        TableRows::Publish { rows, .. } => match actual.get(index) {
             Some(published) if published.table.rows as usize == rows.len() => 0,
             Some(_) | None => rows.len(),
         },

@@ -109,6 +109,7 @@ impl MapWriter {
                 | Write::RemoveVlan(_)
                 | Write::SetRange(..)
                 | Write::RemoveRange(_)
+                | Write::PreviousRows { .. }
                 | Write::ClearTable(_)
                 | Write::SetReverse(..)
                 | Write::RemoveReverse(_)

@@ -136,7 +136,7 @@ pub(crate) fn desired() -> Desired {
         desired.entities.insert(key, entity);
     }
     let rows = (0..4093).map(|row| Row::owned_by(if row % 2 == 0 { 0 } else { 5 }));
-    desired.tables.insert(3, TableRows::Publish(rows.collect()));
+    desired.tables.insert(3, TableRows::publish(rows.collect()));
     desired.listeners.insert(
         service(10),
         Listener {
@@ -349,7 +349,7 @@ fn publishing_a_large_table_is_quick() {
     let mut writer = MapWriter::open(&pins.0).unwrap();
     let mut state = desired();
     let rows = vec![Row::owned_by(5); 65_537];
-    state.tables.insert(4, TableRows::Publish(rows));
+    state.tables.insert(4, TableRows::publish(rows));
     let report = writer.sync(&state).unwrap();
     eprintln!("{} rows took {:?}", report.rows, report.took);
     assert!(report.took.as_millis() < 1_000);

@@ -1,17 +1,19 @@
 //! What stands in the maps' own list of names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lbxdp_ebpf::abi::{self, EntityKind};
+use lbxdp_ebpf::abi::{self, EntityKind, OriginIndex};
 
 use crate::config::model::Config;
 use crate::slots::Slots;
 
-/// Names of everything that has a slot, with health where there is one.
+/// Names of everything that has a slot, with health where there is one, and of the leaving origins
+/// that are `held`.
 #[must_use]
 pub fn entities(
     config: &Config,
     slots: &Slots,
+    held: &BTreeSet<OriginIndex>,
     health: &BTreeMap<(EntityKind, String), (u8, u64)>,
 ) -> BTreeMap<abi::EntityKey, abi::Entity> {
     let vnets = config
@@ -30,8 +32,13 @@ pub fn entities(
             .of(kind)
             .map(move |(name, slot)| (kind, name.to_owned(), slot))
     });
+    let leaving = slots
+        .leaving(EntityKind::Origin)
+        .filter(|(_, slot)| OriginIndex::try_from(*slot).is_ok_and(|slot| held.contains(&slot)))
+        .map(|(name, slot)| (EntityKind::Origin, name.to_owned(), slot));
     vnets
         .chain(slotted)
+        .chain(leaving)
         .filter_map(|(kind, name, index)| {
             let mut entity = abi::Entity::named(&name)?;
             if let Some((state, since)) = health.get(&(kind, name)) {

@@ -9,22 +9,20 @@ use lbxdp_ebpf::abi::{
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
-use super::{enabled_balancers, listener_name, origin_name, pools_of, table_names, vnet_id};
-use crate::config::model::{Config, Forwarding, Hash, LoadBalancer, Ports, UdpFlows};
+use super::{Tables, enabled_balancers, listener_name, origin_name, pools_of, vnet_id};
+use crate::config::model::{Config, Forwarding, Hash, Listener, LoadBalancer, Ports, UdpFlows};
 use crate::dataplane::Desired;
 use crate::slots::Slots;
 
 /// Fills in listeners, ways back and ranges.
-pub(super) fn add(config: &Config, slots: &Slots, desired: &mut Desired) {
-    let names = table_names(config);
+pub(super) fn add(config: &Config, tables: &Tables, slots: &Slots, desired: &mut Desired) {
     for (balancer_name, balancer) in enabled_balancers(config) {
-        let Some(table) = names
-            .get(balancer_name)
-            .and_then(|name| slots.get(EntityKind::Table, &name.0))
+        let Some(table) = tables
+            .of(balancer_name)
+            .and_then(|table| slots.get(EntityKind::Table, &table.name.0))
         else {
             continue;
         };
-        let vnet = vnet_id(config, balancer.virtual_network.as_deref());
         let hides_clients = pools_of(balancer)
             .filter_map(|pool| config.pools.get(pool))
             .any(|pool| pool.forwarding == Forwarding::NatSnat);
@@ -34,13 +32,7 @@ pub(super) fn add(config: &Config, slots: &Slots, desired: &mut Desired) {
             let Some(counter) = slots.get(EntityKind::Listener, &name) else {
                 continue;
             };
-            let service = Service {
-                address: Address::from(listener.address),
-                port: Port::new(listener.ports.first()),
-                protocol: listener.protocol.number(),
-                range: u8::from(listener.ports.is_range()),
-                vnet,
-            };
+            let service = listener_service(config, balancer, listener);
             let value = abi::Listener {
                 table,
                 counter,
@@ -73,6 +65,21 @@ pub(super) fn add(config: &Config, slots: &Slots, desired: &mut Desired) {
         }
     }
     add_portless(desired);
+}
+
+/// The key of a listener.
+pub(super) fn listener_service(
+    config: &Config,
+    balancer: &LoadBalancer,
+    listener: &Listener,
+) -> Service {
+    Service {
+        address: Address::from(listener.address),
+        port: Port::new(listener.ports.first()),
+        protocol: listener.protocol.number(),
+        range: u8::from(listener.ports.is_range()),
+        vnet: vnet_id(config, balancer.virtual_network.as_deref()),
+    }
 }
 
 /// Where all listeners of an address and protocol choose by the client's address, and from the same
@@ -212,6 +219,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use crate::dataplane::Content;
     use crate::reconcile::{Hops, assign_slots, desired};
 
     const EXAMPLE: &str = include_str!("../../examples/vnets.toml");
@@ -230,8 +238,9 @@ mod tests {
             .expect("a good configuration")
             .config;
         let mut slots = Slots::default();
-        assign_slots(&config, &mut slots).expect("there is room");
-        let desired = desired(&config, &slots, &Hops::new());
+        let tables = Tables::assign(&config, &Content::default());
+        assign_slots(&config, &tables, &mut slots).expect("there is room");
+        let desired = desired(&config, &tables, &slots, &Hops::new());
         assert_ne!(desired.node.flags & NODE_RANGES, 0);
         let vip = Service {
             address: Address::from_v4([198, 51, 100, 10]),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use lbxdp_ebpf::abi::{
-    Address, Encapsulation, EntityKind, HANDED_OVER_MAC, Mode, PATH_INNER_ETHERNET, PATH_RESOLVED,
-    Path, PeerKey, Port, TunnelIndex,
+    self, Address, Encapsulation, EntityKind, HANDED_OVER_MAC, Mode, PATH_INNER_ETHERNET,
+    PATH_RESOLVED, Path, PeerKey, Port, TunnelIndex, VnetId,
 };
 use lbxdp_ebpf::encap::{self, InnerEthernet, Shape};
 
@@ -204,6 +204,33 @@ pub(super) fn to_origin(
     // The validation has excluded what cannot be prepared.
     encap::prepare(&headers).map_or(Path::UNRESOLVED, |path| {
         leave_by(path, hop, hop.mtu.saturating_sub(overhead))
+    })
+}
+
+/// The path to an origin that is no longer configured, but in force: through the tunnel that leads
+/// there now, else the same as before with the next hop that is known now. `None` if its VNet or
+/// tunnel is gone.
+pub(super) fn to_leaving(
+    config: &Config,
+    slots: &Slots,
+    hops: &Hops,
+    origin: &abi::Origin,
+) -> Option<Path> {
+    if origin.vnet != VnetId::LOCAL {
+        let mut vnets = config.vnets.iter();
+        let (name, vnet) = vnets.find(|(_, vnet)| vnet.id == origin.vnet)?;
+        let (tunnel_name, tunnel) = vnet.tunnel_to(origin.address.to_ip())?;
+        return Some(into_tunnel(slots, hops, name, tunnel_name, tunnel));
+    }
+    let key = HopKey {
+        destination: origin.address.to_ip(),
+        device: None,
+    };
+    // What was never resolved may lack its prepared headers.
+    let before = origin.path;
+    Some(match hops.get(&key) {
+        Some(Ok(hop)) if before.has(PATH_RESOLVED) => leave_by(before, hop, before.mtu),
+        Some(_) | None => before,
     })
 }
 

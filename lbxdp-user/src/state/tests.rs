@@ -1,8 +1,11 @@
 use std::path::Path;
 
-use lbxdp_ebpf::abi::{Address, Origin, Port, ROW_INSERT, Service, VnetId};
+use lbxdp_ebpf::abi::{
+    Address, Origin, OriginIndex, Port, ROW_INSERT, ROW_LOOKUP, Row, Service, Table, VnetId,
+};
 
 use super::*;
+use crate::dataplane::{Limits, Published, TableRows, plan};
 use crate::reconcile::{Hop, HopKey, hop_keys};
 
 const EXAMPLE: &str = include_str!("../../examples/vnets.toml");
@@ -25,7 +28,7 @@ fn later() -> SystemTime {
 
 /// A state with all next hops resolved.
 fn start(text: &str) -> State {
-    let mut state = State::new(config(text), &BTreeMap::new(), now()).expect("there is room");
+    let mut state = State::new(config(text), &Content::default(), now()).expect("there is room");
     state.set_hops(hops(state.config()));
     state
 }
@@ -52,7 +55,7 @@ fn report(state: &mut State, pool: &str, origin: &str, result: Result<Duration, 
 
 /// The rows of the first table, as if nothing had been published before.
 fn rows_of(state: &mut State, table: &str) -> Vec<Row> {
-    let desired = state.desired(|_| None, later());
+    let desired = state.desired(&Content::default(), later());
     let (name, _) = state
         .plans()
         .iter()
@@ -63,7 +66,7 @@ fn rows_of(state: &mut State, table: &str) -> Vec<Row> {
         .get(EntityKind::Table, &name.0)
         .expect("it has a slot");
     match desired.tables.get(&slot) {
-        Some(TableRows::Publish(rows)) => rows.clone(),
+        Some(TableRows::Publish { rows, .. }) => rows.clone(),
         other => panic!("rows are published, not {other:?}"),
     }
 }
@@ -86,7 +89,7 @@ fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
         "forwarding = \"nat\"\nsource = \"preserve\"",
     );
     let mut state = start(&preserving);
-    let desired = state.desired(|_| None, later());
+    let desired = state.desired(&Content::default(), later());
     let back = |vnet: &str| {
         let key = Service {
             address: Address::from_v4([10, 0, 0, 11]),
@@ -123,7 +126,7 @@ fn the_same_address_in_two_vnets_is_two_origins_with_two_ways_back() {
 #[test]
 fn what_is_configured_and_resolved_can_be_sent_to() {
     let mut state = start(EXAMPLE);
-    let desired = state.desired(|_| None, later());
+    let desired = state.desired(&Content::default(), later());
     for (index, origin) in &desired.origins {
         assert!(
             origin.path.has(lbxdp_ebpf::abi::PATH_RESOLVED),
@@ -135,7 +138,7 @@ fn what_is_configured_and_resolved_can_be_sent_to() {
         );
     }
     state.set_hops(Hops::new());
-    let unresolved = state.desired(|_| None, later());
+    let unresolved = state.desired(&Content::default(), later());
     for (index, origin) in &unresolved.origins {
         assert!(
             !origin.path.has(lbxdp_ebpf::abi::PATH_RESOLVED),
@@ -152,9 +155,13 @@ fn nobody_owns_a_row_before_the_first_probe_and_the_first_probe_decides() {
     report(&mut state, "web-blue", "a", PASS);
     let rows = rows_of(&mut state, "web-blue");
     let a = slot(&state, "web-blue", "a");
+    assert!(rows.iter().all(|row| row.current == a));
+    let recorded = |row: &&Row| row.flags == ROW_INSERT | ROW_LOOKUP;
+    let will_move = rows.iter().filter(recorded).count();
+    let third = rows.len() / 3;
     assert!(
-        rows.iter()
-            .all(|row| row.current == a && row.flags & ROW_INSERT == 0)
+        (third - 10..third + 10).contains(&will_move),
+        "b has a third, once it is healthy: {will_move}"
     );
 }
 
@@ -171,6 +178,7 @@ fn an_origin_that_dies_gives_its_rows_away_and_gets_them_back() {
     for (before, during) in before.iter().zip(&during) {
         assert_eq!(during.current, a);
         assert!(before.current == a || before.current == b);
+        assert_eq!(during.flags & ROW_INSERT != 0, before.current == b);
     }
     report(&mut state, "web-blue", "b", PASS);
     assert_eq!(rows_of(&mut state, "web-blue"), before);
@@ -190,13 +198,17 @@ fn all_pools_down_leads_to_the_fallback_pool_and_without_one_leaves_the_rows() {
     let served = rows_of(&mut state, "echo-green");
     report(&mut state, "echo-green", "a", Err(Failure::IcmpTimeout));
     report(&mut state, "echo-green", "a", Err(Failure::IcmpTimeout));
-    let desired = state.desired(|_| Some(served.as_slice()), later());
     let table = state
         .slots()
         .of(EntityKind::Table)
         .find(|(name, _)| name.starts_with("echo-green"))
         .map(|(_, slot)| slot)
         .expect("the table has a slot");
+    let actual = Content {
+        tables: BTreeMap::from([(table, published(&served))]),
+        ..Content::default()
+    };
+    let desired = state.desired(&actual, later());
     assert_eq!(desired.tables[&table], TableRows::Keep, "last known good");
 }
 
@@ -231,14 +243,12 @@ fn a_new_agent_has_the_slots_the_health_and_the_rows_of_the_last_one() {
         report(&mut last, "web-blue", origin, PASS);
     }
     report(&mut last, "web-green", "a", Err(Failure::TcpTimeout));
-    let left = last.desired(|_| None, later());
+    let left = last.desired(&Content::default(), later());
 
-    let mut next = State::new(
-        config(EXAMPLE),
-        &left.entities,
-        now() + Duration::from_secs(60),
-    )
-    .expect("there is room");
+    let mut actual = Content::default();
+    write(&mut actual, &left);
+    let mut next = State::new(config(EXAMPLE), &actual, now() + Duration::from_secs(60))
+        .expect("there is room");
     next.set_hops(hops(next.config()));
     let tracker = next
         .tracker(&ProbeKey::origin("web-green", "a"))
@@ -247,10 +257,8 @@ fn a_new_agent_has_the_slots_the_health_and_the_rows_of_the_last_one() {
         (tracker.health(), tracker.since()),
         (Health::Unhealthy, now())
     );
-    assert!(
-        next.desired(|_| None, later()) == left,
-        "nothing is to be written"
-    );
+    let desired = next.desired(&actual, later());
+    assert_eq!(write(&mut actual, &desired), 0, "nothing is to be written");
 }
 
 #[test]
@@ -262,7 +270,7 @@ fn a_reload_keeps_what_stays_configured() {
     let b = slot(&state, "web-blue", "b");
     let edited = EXAMPLE.replace("weight = 0.5", "weight = 0.0");
     state
-        .replace(config(&edited), now())
+        .replace(config(&edited), &Content::default(), now())
         .expect("there is room");
     assert_eq!(slot(&state, "web-blue", "b"), b);
     assert_eq!(state.generation(), 2);
@@ -274,16 +282,61 @@ fn a_reload_keeps_what_stays_configured() {
     assert_eq!(tracker.health(), Health::Healthy);
 }
 
-/// Rows that are published at `time` where `published` stand.
-fn first_rows(state: &mut State, published: Option<&[Row]>, time: SystemTime) -> Vec<TableRows> {
-    let desired = state.desired(|_| published, time);
+/// Rows that are published at `time` where those of `actual` are in force.
+fn first_rows(state: &mut State, actual: &Content, time: SystemTime) -> Vec<TableRows> {
+    let desired = state.desired(actual, time);
     desired.tables.into_values().collect()
 }
 
 fn is_vacant(rows: &TableRows) -> bool {
     match rows {
-        TableRows::Publish(rows) => rows.iter().all(|row| *row == Row::VACANT),
+        TableRows::Publish { rows, .. } => rows.iter().all(|row| *row == Row::VACANT),
         TableRows::Keep => false,
+    }
+}
+
+/// Does what the agent does with what is desired; says how many writes it took.
+fn write(actual: &mut Content, desired: &Desired) -> usize {
+    let before = actual.clone();
+    let limits = Limits {
+        listeners: 64,
+        reverse: 64,
+        tables: 64,
+        rows: 1 << 20,
+        origins: 1024,
+        peers: 64,
+        tunnels: 64,
+        routes: 64,
+        ranges: 64,
+        vlans: 64,
+        entities: 4096,
+        listener_counters: 64,
+    };
+    let writes = plan(&before, desired, &limits).expect("it fits, and refers to nothing missing");
+    for write in &writes {
+        actual.apply(write);
+    }
+    writes.len()
+}
+
+/// Brings the maps in line.
+fn settle(state: &mut State, actual: &mut Content, time: SystemTime) -> usize {
+    let desired = state.desired(actual, time);
+    let writes = write(actual, &desired);
+    state.written();
+    writes
+}
+
+fn published(rows: &[Row]) -> Published {
+    let size = u32::try_from(rows.len()).expect("rows are few");
+    Published {
+        table: Table {
+            halves: [0, size],
+            rows: size,
+            active: 0,
+            previous_rows: [size; 2],
+        },
+        rows: rows.to_vec(),
     }
 }
 
@@ -326,15 +379,18 @@ fn two_origins() -> String {
 #[test]
 fn the_first_rows_wait_until_all_origins_have_had_a_result() {
     let mut state = start(&two_origins());
-    assert!(is_vacant(&first_rows(&mut state, None, now())[0]));
+    assert!(is_vacant(
+        &first_rows(&mut state, &Content::default(), now())[0]
+    ));
     report(&mut state, "web", "a", PASS);
     assert!(
-        is_vacant(&first_rows(&mut state, None, now())[0]),
+        is_vacant(&first_rows(&mut state, &Content::default(), now())[0]),
         "b may be up as well"
     );
     assert_eq!(state.held_until(), Some(now() + Duration::from_secs(1)));
-    let vacant = vec![Row::VACANT; state.plans().values().next().expect("a table").size as usize];
-    let kept = first_rows(&mut state, Some(&vacant), now());
+    let mut actual = Content::default();
+    settle(&mut state, &mut actual, now());
+    let kept = first_rows(&mut state, &actual, now());
     assert_eq!(
         kept,
         [TableRows::Keep],
@@ -342,8 +398,8 @@ fn the_first_rows_wait_until_all_origins_have_had_a_result() {
     );
     report(&mut state, "web", "b", Err(Failure::TcpTimeout));
     let a = slot(&state, "web", "a");
-    match &first_rows(&mut state, Some(&vacant), now())[0] {
-        TableRows::Publish(rows) => assert!(rows.iter().all(|row| row.current == a)),
+    match &first_rows(&mut state, &actual, now())[0] {
+        TableRows::Publish { rows, .. } => assert!(rows.iter().all(|row| row.current == a)),
         TableRows::Keep => panic!("all results are there"),
     }
     assert_eq!(state.held_until(), None);
@@ -354,13 +410,15 @@ fn the_first_rows_wait_for_a_second_and_no_longer_whatever_the_clock_does() {
     let mut state = start(&two_origins());
     report(&mut state, "web", "a", PASS);
     let almost = now() + Duration::from_millis(999);
-    assert!(is_vacant(&first_rows(&mut state, None, almost)[0]));
+    assert!(is_vacant(
+        &first_rows(&mut state, &Content::default(), almost)[0]
+    ));
     for time in [
         now() + Duration::from_secs(1),
         now() - Duration::from_secs(3600),
     ] {
         assert!(
-            !is_vacant(&first_rows(&mut state, None, time)[0]),
+            !is_vacant(&first_rows(&mut state, &Content::default(), time)[0]),
             "at {time:?}"
         );
         assert_eq!(state.held_until(), None);
@@ -374,14 +432,15 @@ fn rows_in_force_do_not_wait_for_an_origin_that_is_new() {
     for origin in ["a", "c"] {
         report(&mut state, "web", origin, PASS);
     }
-    let TableRows::Publish(served) = first_rows(&mut state, None, now()).remove(0) else {
-        panic!("all results are there");
-    };
-    state.replace(config(&both), now()).expect("there is room");
+    let mut actual = Content::default();
+    settle(&mut state, &mut actual, now());
+    state
+        .replace(config(&both), &actual, now())
+        .expect("there is room");
     state.set_hops(hops(state.config()));
     let a = slot(&state, "web", "a");
-    match &first_rows(&mut state, Some(&served), now())[0] {
-        TableRows::Publish(rows) => assert!(rows.iter().all(|row| row.current == a)),
+    match &first_rows(&mut state, &actual, now())[0] {
+        TableRows::Publish { rows, .. } => assert!(rows.iter().all(|row| row.current == a)),
         TableRows::Keep => panic!("the origin that is gone must lose its rows at once"),
     }
 }
@@ -395,12 +454,16 @@ fn a_table_that_a_reload_brings_waits_from_the_reload_on() {
     let renamed = two_origins().replace("\"web\"", "\"other\"");
     let reload = now() + Duration::from_secs(600);
     state
-        .replace(config(&renamed), reload)
+        .replace(config(&renamed), &Content::default(), reload)
         .expect("there is room");
     state.set_hops(hops(state.config()));
     report(&mut state, "other", "a", PASS);
-    assert!(is_vacant(&first_rows(&mut state, None, reload)[0]));
+    assert!(is_vacant(
+        &first_rows(&mut state, &Content::default(), reload)[0]
+    ));
     assert_eq!(state.held_until(), Some(reload + Duration::from_secs(1)));
     let end = reload + Duration::from_secs(1);
-    assert!(!is_vacant(&first_rows(&mut state, None, end)[0]));
+    assert!(!is_vacant(
+        &first_rows(&mut state, &Content::default(), end)[0]
+    ));
 }

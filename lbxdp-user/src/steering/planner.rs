@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lbxdp_ebpf::abi::{OriginIndex, Row};
+use lbxdp_ebpf::abi::OriginIndex;
 
 use super::pools::effective;
 use super::table::{Standby, vacant};
 use super::{
-    Base, Bases, Member, Policy, PoolState, Seed, TablePlan, TableSpec, Why, pool_state, rows,
+    Base, Bases, Member, Policy, PoolState, Seed, TablePlan, TableSpec, Why, pool_state,
     weight_units,
 };
 use crate::config::model::Pool;
@@ -24,36 +24,35 @@ pub struct World<'a> {
     pub health: &'a dyn Fn(&str, &str) -> Health,
     /// Slot of (pool, origin) in map `ORIGINS`. An origin without one takes no traffic.
     pub slot: &'a dyn Fn(&str, &str) -> Option<OriginIndex>,
+    /// Tenths of its weight that (pool, origin) has, 1 to 10: less than 10 while it starts slowly.
+    pub tenths: &'a dyn Fn(&str, &str) -> u32,
 }
 
-/// Decides what stands in a table. Its cost after a change of health is that of the rows of those
-/// that are down, as long as `bases` has what it had.
+/// Decides who owns the rows of a table, of which there are `size`. Its cost after a change of
+/// health is that of the rows of those that are down, as long as `bases` has what it had.
 #[must_use]
-pub fn plan(spec: &TableSpec, world: &World<'_>, bases: &mut Bases) -> TablePlan {
-    let planner = Planner {
-        spec,
-        world,
-        size: spec.size(world.pools),
-    };
-    let states = planner.states();
-    let serves = |pool: &str| states.get(pool).is_some_and(|state| state.serves());
+pub fn plan(spec: &TableSpec, size: u32, world: &World<'_>, bases: &mut Bases) -> TablePlan {
+    let planner = Planner { spec, world, size };
+    let states = planner.states(world.health);
     let impaired = spec.default_pools().any(|pool| match states.get(pool) {
         None | Some(PoolState::Healthy | PoolState::Disabled) => false,
         Some(PoolState::Degraded | PoolState::Critical | PoolState::Unknown) => true,
     });
     let content = planner
-        .by_policy(serves, bases)
-        .or_else(|| planner.by_fallback(bases))
+        .by_policy(&states, world.health, bases)
+        .or_else(|| planner.by_fallback(world.health, bases))
         .unwrap_or_else(|| planner.by_nobody(bases));
+    let homes = planner.homes(bases);
     let Content {
         why,
         serving,
-        rows,
+        owners,
         standby,
     } = content;
     TablePlan {
-        size: planner.size,
-        rows,
+        size,
+        owners,
+        homes,
         why,
         serving,
         states,
@@ -61,6 +60,8 @@ pub fn plan(spec: &TableSpec, world: &World<'_>, bases: &mut Bases) -> TablePlan
         standby,
     }
 }
+
+type HealthOf<'a> = &'a dyn Fn(&str, &str) -> Health;
 
 struct Planner<'a> {
     spec: &'a TableSpec,
@@ -71,16 +72,16 @@ struct Planner<'a> {
 struct Content {
     why: Why,
     serving: Vec<String>,
-    rows: Option<Vec<Row>>,
+    owners: Option<Vec<OriginIndex>>,
     standby: Option<Standby>,
 }
 
 impl Content {
-    fn served(why: Why, serving: Vec<String>, owners: &[OriginIndex]) -> Self {
+    const fn served(why: Why, serving: Vec<String>, owners: Vec<OriginIndex>) -> Self {
         Self {
             why,
             serving,
-            rows: Some(rows(owners)),
+            owners: Some(owners),
             standby: None,
         }
     }
@@ -94,54 +95,70 @@ struct Named<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn states(&self) -> BTreeMap<String, PoolState> {
+    fn states(&self, health: HealthOf<'_>) -> BTreeMap<String, PoolState> {
         self.spec
             .default_pools()
             .chain(self.spec.fallback.as_deref())
             .filter_map(|name| {
                 let pool = self.world.pools.get(name)?;
-                let health = |origin: &str| (self.world.health)(name, origin);
+                let health = |origin: &str| health(name, origin);
                 Some((name.to_owned(), pool_state(pool, health)))
             })
             .collect()
     }
 
-    fn by_policy(&self, serves: impl Fn(&str) -> bool, bases: &mut Bases) -> Option<Content> {
+    /// The owners if all that is probed were healthy.
+    fn homes(&self, bases: &mut Bases) -> Vec<OriginIndex> {
+        let healthy: HealthOf<'_> = &|_, _| Health::Healthy;
+        self.by_policy(&self.states(healthy), healthy, bases)
+            .or_else(|| self.by_fallback(healthy, bases))
+            .and_then(|content| content.owners)
+            .unwrap_or_else(|| vacant(self.size))
+    }
+
+    fn by_policy(
+        &self,
+        states: &BTreeMap<String, PoolState>,
+        health: HealthOf<'_>,
+        bases: &mut Bases,
+    ) -> Option<Content> {
+        let serves = |pool: &str| states.get(pool).is_some_and(|state| state.serves());
         match &self.spec.policy {
             Policy::Off(pools) => pools.iter().enumerate().find_map(|(place, pool)| {
                 if !serves(pool) {
                     return None;
                 }
-                let owners = self.owners(self.members(pool), bases, |named| self.is_up(named))?;
+                let up = |named: &Named<'_>| self.is_up(named, health);
+                let owners = self.owners(self.members(pool), bases, up)?;
                 let why = if place == 0 {
                     Why::Primary
                 } else {
                     Why::Failover
                 };
-                Some(Content::served(why, vec![pool.clone()], &owners))
+                Some(Content::served(why, vec![pool.clone()], owners))
             }),
             Policy::Random(pools) => {
-                let up = |named: &Named<'_>| serves(named.pool) && self.is_up(named);
+                let up = |named: &Named<'_>| serves(named.pool) && self.is_up(named, health);
                 let owners = self.owners(self.union(pools), bases, up)?;
                 let serving = pools
                     .iter()
                     .filter(|(pool, weight)| **weight > 0 && serves(pool))
                     .map(|(pool, _)| pool.clone());
-                Some(Content::served(Why::Random, serving.collect(), &owners))
+                Some(Content::served(Why::Random, serving.collect(), owners))
             }
         }
     }
 
     /// The healthy origins of the fallback pool, or else all of them.
-    fn by_fallback(&self, bases: &mut Bases) -> Option<Content> {
+    fn by_fallback(&self, health: HealthOf<'_>, bases: &mut Bases) -> Option<Content> {
         let pool = self.spec.fallback.as_deref()?;
         let owners = self
-            .owners(self.members(pool), bases, |named| self.is_up(named))
+            .owners(self.members(pool), bases, |named| self.is_up(named, health))
             .or_else(|| self.owners(self.members(pool), bases, |_| true))?;
         Some(Content::served(
             Why::Fallback,
             vec![pool.to_owned()],
-            &owners,
+            owners,
         ))
     }
 
@@ -165,16 +182,13 @@ impl<'a> Planner<'a> {
             Some(owners) => Content {
                 why: Why::LastKnown,
                 serving: Vec::new(),
-                rows: None,
-                standby: Some(Standby {
-                    eligible,
-                    rows: rows(&owners),
-                }),
+                owners: None,
+                standby: Some(Standby { eligible, owners }),
             },
             None => Content {
                 why: Why::Vacant,
                 serving: Vec::new(),
-                rows: Some(vacant(self.size)),
+                owners: Some(vacant(self.size)),
                 standby: None,
             },
         }
@@ -199,8 +213,8 @@ impl<'a> Planner<'a> {
         base.repair(|member| live.contains(&member.id))
     }
 
-    fn is_up(&self, named: &Named<'_>) -> bool {
-        let health = |origin: &str| (self.world.health)(named.pool, origin);
+    fn is_up(&self, named: &Named<'_>, health: HealthOf<'_>) -> bool {
+        let health = |origin: &str| health(named.pool, origin);
         self.world
             .pools
             .get(named.pool)
@@ -223,7 +237,7 @@ impl<'a> Planner<'a> {
                 let member = Member {
                     id: seed.member(name, origin),
                     pool: seed.pool(name),
-                    weight: weight_units(configured.weight),
+                    weight: self.weight(name, origin, configured.weight),
                     origin: (self.world.slot)(name, origin)?,
                 };
                 Some(Named {
@@ -233,6 +247,11 @@ impl<'a> Planner<'a> {
                 })
             })
             .collect()
+    }
+
+    /// In units that keep tenths of the least weight apart.
+    fn weight(&self, pool: &str, origin: &str, configured: f64) -> u32 {
+        weight_units(configured) * (self.world.tenths)(pool, origin)
     }
 
     /// The members of several pools, each by its pool's weight times its share in its pool.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lbxdp_ebpf::abi::{OriginIndex, Row};
+use lbxdp_ebpf::abi::{Origin, OriginIndex};
 
 use super::{PoolState, table_size, weight_units};
 use crate::config::model::{LoadBalancer, Pool, Steering};
@@ -56,8 +56,8 @@ impl TableSpec {
         }
     }
 
-    /// The number of rows: the same whatever pool serves and whatever is disabled or drained, so
-    /// that no such change moves a flow that it need not.
+    /// The number of rows for these pools: the same whatever pool serves and whatever is disabled or
+    /// drained, so that no such change moves a flow that it need not.
     #[must_use]
     pub fn size(&self, pools: &BTreeMap<String, Pool>) -> u32 {
         let members = |pool: &str| pools.get(pool).map_or(0, |pool| pool.origins.len());
@@ -75,8 +75,11 @@ impl TableSpec {
 pub struct TablePlan {
     /// The number of rows, a prime.
     pub size: u32,
-    /// The rows; `None` leaves those in force that are published: see [`Self::settle`].
-    pub rows: Option<Vec<Row>>,
+    /// The owner of each row, or [`Origin::NONE`]; `None` leaves those in force that are
+    /// published: see [`Self::settle`].
+    pub owners: Option<Vec<OriginIndex>>,
+    /// The owner that each row will have when everybody is healthy, or [`Origin::NONE`].
+    pub homes: Vec<OriginIndex>,
     /// Why these pools.
     pub why: Why,
     /// The pools that serve, in the order of the policy.
@@ -92,7 +95,7 @@ pub struct TablePlan {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Standby {
     pub(super) eligible: BTreeSet<OriginIndex>,
-    pub(super) rows: Vec<Row>,
+    pub(super) owners: Vec<OriginIndex>,
 }
 
 /// Why a table holds what it holds.
@@ -186,43 +189,41 @@ impl TablePlan {
         }
     }
 
-    /// The rows to publish where `published` stands, or `None` if nothing is to be written.
+    /// The owners to publish where `published` are.
     ///
     /// With nobody able to serve, published owners stay as long as configuration lets them serve;
     /// the rows of others (removed, disabled or drained since) go to those that it lets. Rows
     /// that were vacant stay so: an origin that was never known to be healthy is not up.
     /// Nothing published is published as vacant.
     #[must_use]
-    pub fn settle(&self, published: Option<&[Row]>) -> Option<Vec<Row>> {
-        let settled = match (&self.rows, &self.standby, published) {
-            (Some(rows), _, _) => rows.clone(),
+    pub fn settle(&self, published: Option<&[OriginIndex]>) -> Vec<OriginIndex> {
+        match (&self.owners, &self.standby, published) {
+            (Some(owners), _, _) => owners.clone(),
             (None, Some(standby), Some(published)) => standby.settle(published),
-            (None, _, None) | (None, None, Some(_)) => vacant(self.size),
-        };
-        (published != Some(&settled)).then_some(settled)
+            (None, _, None) | (None, None, Some(_)) => self.vacant(),
+        }
     }
 
     /// The same where nobody is to own a row yet.
     #[must_use]
-    pub fn settle_vacant(&self, published: Option<&[Row]>) -> Option<Vec<Row>> {
-        let settled = vacant(self.size);
-        (published != Some(&settled)).then_some(settled)
+    pub fn vacant(&self) -> Vec<OriginIndex> {
+        vacant(self.size)
     }
 }
 
 impl Standby {
-    fn settle(&self, published: &[Row]) -> Vec<Row> {
-        if published.iter().all(|row| *row == Row::VACANT) {
-            return vacant(self.rows.len() as u32);
+    fn settle(&self, published: &[OriginIndex]) -> Vec<OriginIndex> {
+        if published.iter().all(|owner| *owner == Origin::NONE) {
+            return vacant(self.owners.len() as u32);
         }
-        if published.len() != self.rows.len() {
-            return self.rows.clone();
+        if published.len() != self.owners.len() {
+            return self.owners.clone();
         }
         published
             .iter()
-            .zip(&self.rows)
+            .zip(&self.owners)
             .map(|(last, standby)| {
-                let stays = *last == Row::VACANT || self.eligible.contains(&last.current);
+                let stays = *last == Origin::NONE || self.eligible.contains(last);
                 if stays { *last } else { *standby }
             })
             .collect()
@@ -230,6 +231,6 @@ impl Standby {
 }
 
 /// Rows that nobody owns.
-pub(super) fn vacant(size: u32) -> Vec<Row> {
-    vec![Row::VACANT; size as usize]
+pub(super) fn vacant(size: u32) -> Vec<OriginIndex> {
+    vec![Origin::NONE; size as usize]
 }

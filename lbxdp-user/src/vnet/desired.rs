@@ -297,6 +297,8 @@ impl fmt::Display for Rule {
 pub(super) mod tests {
     use std::path::PathBuf;
 
+    use std::time::Duration;
+
     use lbxdp_ebpf::abi::VnetId;
 
     use super::*;
@@ -324,6 +326,8 @@ pub(super) mod tests {
                 kernel_fragments: false,
                 snat: Vec::new(),
                 snat_timeouts: SnatTimeouts::RECOMMENDED,
+                flow_window: Duration::from_secs(300),
+                flow_idle: Duration::from_secs(300),
             },
             vnets: vnets
                 .iter()

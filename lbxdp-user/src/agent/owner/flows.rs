@@ -37,7 +37,7 @@ impl Owner {
         }
         sweeps.running = true;
         let pin_path = self.dataplane.pin_path().to_owned();
-        let idle = std::time::Duration::from_secs(300);
+        let idle = self.state.config().node.flow_idle;
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
             let swept = FlowMaps::open(&pin_path).and_then(|mut maps| maps.sweep(idle));

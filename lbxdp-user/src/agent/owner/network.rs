@@ -8,7 +8,7 @@ use lbxdp_ebpf::abi::Vlan;
 use super::Owner;
 use super::problems::Part;
 use super::repetition::Advice;
-use crate::reconcile::{self, Hop, HopKey, Hops};
+use crate::reconcile::{Hop, HopKey, Hops};
 use crate::vnet::{self, NextHop, Query, Unresolved};
 
 /// Longest wait for next hops before the maps are first written.
@@ -95,7 +95,7 @@ impl Owner {
     /// Looks all next hops up. One that was known stays so while its neighbour does not answer:
     /// its address has not become wrong by that.
     pub(super) async fn resolve(&self) -> Hops {
-        let keys = reconcile::hop_keys(self.state.config());
+        let keys = self.state.hop_keys();
         let (devices, keys): (BTreeSet<HopKey>, BTreeSet<HopKey>) =
             keys.into_iter().partition(|key| key.as_device().is_some());
         let queries: Vec<Query> = keys.iter().map(query).collect();

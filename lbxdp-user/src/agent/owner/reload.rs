@@ -53,7 +53,7 @@ impl Owner {
         // Tried on a copy: what does not fit into the maps must not be in force, since not even a
         // change of health could be written then.
         let mut next = self.state.clone();
-        next.replace(loaded.config, now)?;
+        next.replace(loaded.config, self.dataplane.content(), now)?;
         self.fits(&mut next, now)?;
         self.state = next;
         Ok(true)

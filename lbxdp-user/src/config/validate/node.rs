@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::address::{check_one_of_each, check_usable};
 use super::snat;
+use super::timing::{DAY, within};
 use super::tunnel::check_device;
 use crate::config::file::{self, Field, FragmentName};
 use crate::config::model::{HashKey, Node, SnatTimeouts, XdpMode};
@@ -15,6 +17,8 @@ use crate::config::report::Report;
 const ICMP_RATE: u32 = 1000;
 /// Flows recorded a second, on each CPU, unless configured.
 const FLOW_RATE: u32 = 100_000;
+/// Default of `flow_window` and `flow_idle`.
+const FLOW_TIME: Duration = Duration::from_secs(300);
 const MAKE_KEY: &str = "make one with `openssl rand -hex 16`, the same for all nodes";
 
 pub(super) fn node(
@@ -37,6 +41,8 @@ pub(super) fn node(
         kernel_fragments: false,
         snat: Vec::new(),
         snat_timeouts: SnatTimeouts::RECOMMENDED,
+        flow_window: FLOW_TIME,
+        flow_idle: FLOW_TIME,
     };
     let Some(written) = written.required("", "node", hint, report) else {
         return node;
@@ -56,6 +62,8 @@ pub(super) fn node(
         fragment,
         snat,
         snat_timeouts,
+        flow_window,
+        flow_idle,
     } = written;
     node.interfaces = interfaces(written, report);
     node.xdp_mode = xdp_mode.or(node.xdp_mode);
@@ -84,6 +92,17 @@ pub(super) fn node(
     node.kernel_fragments = fragment.or(FragmentName::Drop) == FragmentName::Kernel;
     node.snat = snat::ranges(snat, "node.snat", report);
     node.snat_timeouts = snat::timeouts(snat_timeouts, report);
+    let mut time = |field: &Field<Duration>, key: &str| {
+        within(
+            field.or(FLOW_TIME),
+            Duration::from_secs(1)..=DAY,
+            &format!("node.{key}"),
+            "from \"1s\" to \"1day\"",
+            report,
+        )
+    };
+    node.flow_window = time(flow_window, "flow_window");
+    node.flow_idle = time(flow_idle, "flow_idle");
     node
 }
 

@@ -1,8 +1,10 @@
 //! Tables `pool`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::encapsulation::{Numbers, Outer, dsr, forbid_all, forbid_outer, outer_header};
+use super::timing::{DAY, within};
 use super::{name, origin, snat};
 use crate::config::file::{self, DsrName, Field, ForwardingName};
 use crate::config::model::{
@@ -58,6 +60,18 @@ fn pool(
         enabled: written.enabled.or(true),
         minimum_origins: minimum_origins(written, &origins, report),
         monitor,
+        drain_duration: written.drain_duration.given().map(|&time| {
+            let hint = "from \"0s\" to \"1day\"";
+            let path = format!("{path}.drain_duration");
+            within(time, Duration::ZERO..=DAY, &path, hint, report)
+        }),
+        slow_start: within(
+            written.slow_start.or(Duration::ZERO),
+            Duration::ZERO..=Duration::from_secs(3600),
+            &format!("{path}.slow_start"),
+            "from \"0s\", which is off, to \"1h\"",
+            report,
+        ),
         forwarding,
         outer,
         origins,

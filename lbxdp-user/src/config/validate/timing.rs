@@ -1,11 +1,13 @@
 //! Schedules of probes.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::file::Field;
 use crate::config::model::Timing;
 use crate::config::report::Report;
 
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 const MOST_RETRIES: u32 = 10;
@@ -71,6 +73,20 @@ pub(super) fn timing(written: &Written<'_>, default: Timing, report: &mut Report
             "consecutive_down",
         ),
     }
+}
+
+/// A time, once it has been compared with its range.
+pub(super) fn within(
+    time: Duration,
+    range: RangeInclusive<Duration>,
+    path: &str,
+    hint: &str,
+    report: &mut Report<'_>,
+) -> Duration {
+    if !range.contains(&time) {
+        report.error(path, format!("{time:?} is out of range"), hint);
+    }
+    time
 }
 
 fn at_most(

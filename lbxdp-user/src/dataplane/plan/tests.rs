@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use lbxdp_ebpf::abi::{Address, Encapsulation, Mode, Port, RouteKey, VnetId};
+use lbxdp_ebpf::abi::{
+    Address, Encapsulation, Mode, Port, ROW_GENERATION, ROW_LOOKUP, RouteKey, VnetId,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -40,6 +42,21 @@ impl FakeMaps {
                     assert!(index < LIMITS.rows);
                     self.rows.insert(index, *row);
                 }
+            }
+            Write::PreviousRows { index, table } => {
+                let before = self.tables.insert(*index, *table).expect("it is there");
+                let active = before.active as usize;
+                assert_eq!(
+                    Table {
+                        previous_rows: before.previous_rows,
+                        ..*table
+                    },
+                    before
+                );
+                assert_eq!(
+                    table.previous_rows[active], before.previous_rows[active],
+                    "packets read it"
+                );
             }
             Write::Publish { index, table, .. } => {
                 self.tables.insert(*index, *table);
@@ -212,7 +229,7 @@ fn desired() -> impl Strategy<Value = Desired> {
                 });
                 desired
                     .tables
-                    .insert(index, TableRows::Publish(rows.collect()));
+                    .insert(index, TableRows::publish(rows.collect()));
             }
             for (&last, &number) in &listeners {
                 let table = table_of(number.into());
@@ -277,7 +294,7 @@ fn holds(content: &Content, desired: &Desired) {
     let rows: BTreeMap<u32, TableRows> = content
         .tables
         .iter()
-        .map(|(index, published)| (*index, TableRows::Publish(published.rows.clone())))
+        .map(|(index, published)| (*index, TableRows::publish(published.rows.clone())))
         .collect();
     assert_eq!(rows, desired.tables);
 }
@@ -309,7 +326,7 @@ fn simple() -> Desired {
     desired.origins.insert(2, origin(2, None));
     desired
         .tables
-        .insert(0, TableRows::Publish(vec![Row::owned_by(1); 5]));
+        .insert(0, TableRows::publish(vec![Row::owned_by(1); 5]));
     desired.listeners.insert(
         service(1),
         Listener {
@@ -322,13 +339,44 @@ fn simple() -> Desired {
 }
 
 #[test]
+fn what_the_owners_before_refer_to_is_said_before_the_flip_and_for_its_half_alone() {
+    let mut maps = FakeMaps::default();
+    maps.sync(&simple()).unwrap();
+    let mut next = simple();
+    let moved = Row {
+        previous: [1, 2],
+        flags: ROW_LOOKUP | ROW_GENERATION,
+        ..Row::owned_by(2)
+    };
+    let publish = |rows: &[Row], previous_rows| TableRows::Publish {
+        rows: rows.to_vec(),
+        previous_rows,
+    };
+    next.tables.insert(0, publish(&[moved; 5], 3));
+    let actual = maps.content.clone();
+    assert_eq!(plan(&actual, &next, &LIMITS).unwrap().len(), 3);
+    maps.sync(&next).unwrap();
+    assert_eq!(maps.tables[&0].previous_rows, [5, 3]);
+    assert_eq!(maps.content.tables[&0].previous_rows(), 3);
+    assert_eq!(maps.sync(&next), Ok(0));
+    next.tables.insert(0, publish(&[moved; 5], 5));
+    assert_eq!(maps.sync(&next), Ok(2), "its half says so already");
+
+    let quiet = [Row::owned_by(2); 5];
+    next.tables.insert(0, publish(&quiet, 5));
+    maps.sync(&next).unwrap();
+    next.tables.insert(0, publish(&quiet, 3));
+    assert_eq!(maps.sync(&next), Ok(0), "nobody asks");
+}
+
+#[test]
 fn a_change_of_rows_is_one_flip_of_the_same_table() {
     let mut maps = FakeMaps::default();
     maps.sync(&simple()).unwrap();
     let before = maps.tables[&0];
     let mut next = simple();
     next.tables
-        .insert(0, TableRows::Publish(vec![Row::owned_by(2); 5]));
+        .insert(0, TableRows::publish(vec![Row::owned_by(2); 5]));
     let actual = maps.content.clone();
     let writes = plan(&actual, &next, &LIMITS).unwrap();
     assert_eq!(writes.len(), 2, "rows and the flip: {writes:?}");
@@ -416,7 +464,7 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
     let mut state = simple();
     state
         .tables
-        .insert(1, TableRows::Publish(vec![Row::owned_by(1); 101]));
+        .insert(1, TableRows::publish(vec![Row::owned_by(1); 101]));
     let error = maps.sync(&state).unwrap_err();
     assert_eq!(
         error,

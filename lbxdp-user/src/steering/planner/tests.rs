@@ -2,8 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::model::{Forwarding, HashKey, Origin};
+use crate::steering::rows::quiet;
 use crate::steering::{BalancerState, shares};
 
+const NONE: OriginIndex = lbxdp_ebpf::abi::Origin::NONE;
 const H: Health = Health::Healthy;
 const D: Health = Health::Unhealthy;
 const U: Health = Health::Unknown;
@@ -33,15 +35,15 @@ fn off_takes_the_first_pool_that_is_able_to_serve() {
             (why, &[serving.to_owned()][..]),
             "{case}"
         );
-        let rows = plan.rows.as_ref().unwrap();
+        let owners = plan.owners.as_ref().unwrap();
         assert!(
-            lab.owners(rows)
+            lab.owners(owners)
                 .iter()
                 .all(|name| name.starts_with(serving)),
             "{case}"
         );
         assert!(
-            lab.owners(rows).iter().all(|name| lab.health[name] == H),
+            lab.owners(owners).iter().all(|name| lab.health[name] == H),
             "{case}"
         );
     }
@@ -58,7 +60,7 @@ fn a_fallback_pool_serves_whatever_its_health() {
         let plan = lab.plan(&off(&["a"], Some("f")));
         assert_eq!(plan.why, Why::Fallback, "{case}");
         assert_eq!(
-            lab.owners(plan.rows.as_ref().unwrap()),
+            lab.owners(plan.owners.as_ref().unwrap()),
             names(owners),
             "{case}"
         );
@@ -76,7 +78,7 @@ fn a_critical_pool_takes_nothing_even_on_healthy_origins() {
     ] {
         let plan = lab.plan(&spec);
         assert_eq!(plan.states["a"], PoolState::Critical);
-        assert_eq!(lab.owners(plan.rows.as_ref().unwrap()), names(&["b/0"]));
+        assert_eq!(lab.owners(plan.owners.as_ref().unwrap()), names(&["b/0"]));
         assert_eq!(plan.state(), BalancerState::Degraded);
     }
 }
@@ -134,7 +136,7 @@ fn without_a_monitor_health_does_not_matter() {
         (Why::Primary, PoolState::Healthy)
     );
     assert_eq!(
-        lab.owners(plan.rows.as_ref().unwrap()),
+        lab.owners(plan.owners.as_ref().unwrap()),
         names(&["a/0", "a/1"])
     );
 }
@@ -144,7 +146,7 @@ fn drained_and_disabled_origins_have_no_rows() {
     let mut lab = Lab::new(&[("a", &[(H, 1.0), (H, 0.0), (H, 1.0)])]);
     lab.origin("a", "2").enabled = false;
     let plan = lab.plan(&off(&["a"], None));
-    assert_eq!(lab.owners(plan.rows.as_ref().unwrap()), names(&["a/0"]));
+    assert_eq!(lab.owners(plan.owners.as_ref().unwrap()), names(&["a/0"]));
     assert_eq!(plan.state(), BalancerState::Healthy);
 }
 
@@ -153,9 +155,9 @@ fn the_size_is_the_same_whoever_serves_and_whatever_is_drained() {
     let many = vec![(H, 1.0); 50];
     let mut lab = Lab::new(&[("a", &[(H, 1.0)]), ("b", &many)]);
     let spec = off(&["a"], Some("b"));
-    assert_eq!(lab.plan(&spec).rows.unwrap().len(), 16_381);
+    assert_eq!(lab.plan(&spec).owners.unwrap().len(), 16_381);
     lab.set("a", "0", D);
-    assert_eq!(lab.plan(&spec).rows.unwrap().len(), 16_381);
+    assert_eq!(lab.plan(&spec).owners.unwrap().len(), 16_381);
     for origin in 0..50 {
         lab.origin("b", &origin.to_string()).weight = 0.0;
     }
@@ -166,20 +168,20 @@ fn the_size_is_the_same_whoever_serves_and_whatever_is_drained() {
 fn with_nobody_left_the_last_known_owners_stay() {
     let mut lab = Lab::new(&[("a", &[(H, 1.0), (H, 1.0), (D, 1.0)])]);
     let spec = off(&["a"], None);
-    let published = lab.plan(&spec).settle(None).unwrap();
-    assert_eq!(lab.plan(&spec).settle(Some(&published)), None);
+    let published = lab.plan(&spec).settle(None);
+    assert_eq!(lab.plan(&spec).settle(Some(&published)), published);
     lab.set("a", "0", D);
     lab.set("a", "1", U);
     let plan = lab.plan(&spec);
-    assert_eq!((plan.why, &plan.rows), (Why::LastKnown, &None));
-    assert_eq!(plan.settle(Some(&published)), None);
+    assert_eq!((plan.why, &plan.owners), (Why::LastKnown, &None));
+    assert_eq!(plan.settle(Some(&published)), published);
 
     // An edit in the meantime: who is drained or gone is not a last known owner.
     lab.origin("a", "0").weight = 0.0;
-    let settled = lab.plan(&spec).settle(Some(&published)).unwrap();
+    let settled = lab.plan(&spec).settle(Some(&published));
     assert_eq!(lab.owners(&settled), names(&["a/1", "a/2"]));
     for (before, after) in published.iter().zip(&settled) {
-        assert!(before == after || lab.name(before.current) == "a/0");
+        assert!(before == after || lab.name(*before) == "a/0");
     }
 }
 
@@ -187,28 +189,64 @@ fn with_nobody_left_the_last_known_owners_stay() {
 fn what_was_never_known_to_be_healthy_is_vacant() {
     let lab = Lab::new(&[("a", &[(U, 1.0)])]);
     let plan = lab.plan(&off(&["a"], None));
-    let vacant = plan.settle(None).unwrap();
-    assert_eq!(vacant, vec![Row::VACANT; 4_093]);
-    assert_eq!(plan.settle(Some(&vacant)), None);
+    let vacant = plan.settle(None);
+    assert_eq!(vacant, vec![NONE; 4_093]);
+    assert_eq!(plan.settle(Some(&vacant)), vacant);
 }
 
 #[test]
 fn what_nobody_may_serve_is_vacated() {
     let mut lab = Lab::new(&[("a", &[(H, 1.0)])]);
     let spec = off(&["a"], None);
-    let published = lab.plan(&spec).settle(None).unwrap();
+    let published = lab.plan(&spec).settle(None);
     lab.origin("a", "0").weight = 0.0;
     let plan = lab.plan(&spec);
     assert_eq!(
         (plan.why, plan.states["a"]),
         (Why::Vacant, PoolState::Critical)
     );
-    assert_eq!(
-        plan.settle(Some(&published)),
-        Some(vec![Row::VACANT; 4_093])
-    );
+    assert_eq!(plan.settle(Some(&published)), vec![NONE; 4_093]);
     lab.pools.get_mut("a").unwrap().enabled = false;
     assert_eq!(lab.plan(&spec).why, Why::Vacant);
+}
+
+#[test]
+fn homes_are_the_owners_when_everybody_is_healthy() {
+    let pools: Sketch<'_> = &[
+        ("a", &[(H, 1.0), (H, 0.5)]),
+        ("b", &[(H, 1.0), (H, 1.0)]),
+        ("f", &[(D, 1.0)]),
+    ];
+    for spec in [
+        off(&["a", "b"], Some("f")),
+        random(&[("a", 1.0), ("b", 0.5)], Some("f")),
+    ] {
+        let mut lab = Lab::new(pools);
+        let well = lab.plan(&spec);
+        assert_eq!(well.owners.as_ref(), Some(&well.homes));
+        for (pool, origin) in [("a", "0"), ("a", "1"), ("b", "0"), ("b", "1")] {
+            lab.set(pool, origin, D);
+            let plan = lab.plan(&spec);
+            assert_eq!(plan.homes, well.homes, "without {pool}/{origin}");
+            assert_ne!(plan.owners.as_ref(), Some(&plan.homes));
+        }
+        for pool in ["a", "b"] {
+            lab.pools.get_mut(pool).unwrap().enabled = false;
+        }
+        let last = lab.plan(&spec);
+        assert_eq!(lab.owners(&last.homes), names(&["f/0"]), "it always serves");
+        assert_eq!(last.owners.as_ref(), Some(&last.homes));
+    }
+}
+
+#[test]
+fn who_starts_slowly_has_a_part_of_its_share() {
+    let mut lab = Lab::new(&[("a", &[(H, 1.0), (H, 1.0)])]);
+    for (tenths, share) in [(1, 1.0 / 11.0), (5, 5.0 / 15.0), (10, 0.5)] {
+        lab.slow.insert("a/1".to_owned(), tenths);
+        let plan = lab.plan(&off(&["a"], None));
+        lab.assert_shares(&plan, &[("a/0", 1.0 - share), ("a/1", share)]);
+    }
 }
 
 #[test]
@@ -272,7 +310,7 @@ proptest! {
         };
         let serves = ["a", "b"].into_iter().any(|pool| plan.states[pool].serves());
         let falls_back = with_fallback && may_serve("f");
-        prop_assert_eq!(plan.rows.as_ref().map(Vec::len).unwrap_or(plan.size as usize), plan.size as usize);
+        prop_assert_eq!(plan.owners.as_ref().map(Vec::len).unwrap_or(plan.size as usize), plan.size as usize);
         match plan.why {
             Why::Primary | Why::Failover => prop_assert!(serves && !random_policy),
             Why::Random => prop_assert!(serves && random_policy),
@@ -280,10 +318,10 @@ proptest! {
             Why::LastKnown => prop_assert!(!serves && !falls_back && (may_serve("a") || may_serve("b"))),
             Why::Vacant => prop_assert!(!falls_back && !may_serve("a") && !may_serve("b")),
         }
-        if let (Some(rows), false) = (&plan.rows, plan.why == Why::Vacant) {
-            for row in rows {
-                prop_assert_ne!(*row, Row::VACANT);
-                let name = lab.name(row.current);
+        if let (Some(owners), false) = (&plan.owners, plan.why == Why::Vacant) {
+            for owner in owners {
+                prop_assert_ne!(*owner, NONE);
+                let name = lab.name(*owner);
                 let (pool, origin) = name.split_once('/').unwrap();
                 prop_assert!(plan.serving.iter().any(|serving| serving == pool));
                 let configured = &lab.pools[pool].origins[origin];
@@ -301,6 +339,7 @@ struct Lab {
     pools: BTreeMap<String, Pool>,
     health: BTreeMap<String, Health>,
     slots: Vec<String>,
+    slow: BTreeMap<String, u32>,
 }
 
 impl Lab {
@@ -317,6 +356,8 @@ impl Lab {
             outer: crate::config::model::OuterHeader::default(),
             enabled: true,
             minimum_origins: 1,
+            drain_duration: None,
+            slow_start: std::time::Duration::ZERO,
             monitor: Some("monitor".to_owned()),
             forwarding: Forwarding::NatPreserve,
             origins: BTreeMap::new(),
@@ -360,23 +401,28 @@ impl Lab {
                 let slot = self.slots.iter().position(|slot| *slot == name)?;
                 Some(slot as OriginIndex)
             },
+            tenths: &|pool, origin| {
+                let slow = self.slow.get(&format!("{pool}/{origin}"));
+                slow.copied().unwrap_or(10)
+            },
         };
-        plan(spec, &world, &mut Bases::default())
+        let size = spec.size(&self.pools);
+        plan(spec, size, &world, &mut Bases::default())
     }
 
     fn name(&self, slot: OriginIndex) -> String {
         self.slots[usize::from(slot)].clone()
     }
 
-    fn owners(&self, rows: &[Row]) -> BTreeSet<String> {
-        shares(rows)
+    fn owners(&self, owners: &[OriginIndex]) -> BTreeSet<String> {
+        shares(&quiet(owners))
             .into_keys()
             .map(|slot| self.name(slot))
             .collect()
     }
 
     fn assert_shares(&self, plan: &TablePlan, expected: &[(&str, f64)]) {
-        let shares = shares(plan.rows.as_ref().unwrap());
+        let shares = shares(&quiet(plan.owners.as_ref().unwrap()));
         let shares: BTreeMap<_, _> = shares
             .into_iter()
             .map(|(slot, rows)| (self.name(slot), f64::from(rows) / f64::from(plan.size)))
