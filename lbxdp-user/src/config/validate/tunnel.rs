@@ -3,6 +3,7 @@
 mod device;
 mod health;
 mod inside;
+mod secret;
 mod wireguard;
 
 use std::collections::BTreeMap;

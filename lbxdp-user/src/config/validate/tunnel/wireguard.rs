@@ -1,11 +1,10 @@
 //! Tables `vnet.tunnel.wireguard`.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::secret::Secret;
 use crate::config::file::{self, Field};
 use crate::config::model::{TunnelKind, Wireguard, WireguardKey};
 use crate::config::report::Report;
@@ -65,11 +64,12 @@ pub(super) fn keys(
     let private_key = table
         .private_key_file
         .required(&path, "private_key_file", MAKE_KEY, report)
-        .and_then(|file| from_file(file, folder, &format!("{path}.private_key_file"), report));
+        .and_then(|file| secret().read(file, folder, &format!("{path}.private_key_file"), report));
     let preshared_key = match table.preshared_key_file.given() {
         None => Some(None),
         Some(file) => {
-            from_file(file, folder, &format!("{path}.preshared_key_file"), report).map(Some)
+            let path = format!("{path}.preshared_key_file");
+            secret().read(file, folder, &path, report).map(Some)
         }
     };
     let peer_public_key = table
@@ -154,51 +154,13 @@ fn keepalive(written: &Field<Duration>, path: &str, report: &mut Report<'_>) -> 
     }
 }
 
-/// Reads a key from a file that root alone can read. Messages name the file and say nothing of what
-/// is in it.
-fn from_file(
-    file: &PathBuf,
-    folder: Option<&Path>,
-    path: &str,
-    report: &mut Report<'_>,
-) -> Option<WireguardKey> {
-    let file = folder.map_or_else(|| file.clone(), |folder| folder.join(file));
-    match read(&file) {
-        Ok(key) => Some(key),
-        Err((problem, hint)) => {
-            report.error(path, format!("{}: {problem}", file.display()), hint);
-            None
-        }
+/// What is in a file with a key.
+fn secret() -> Secret<impl Fn(&str) -> Option<WireguardKey>> {
+    Secret {
+        is: "one key in base64, of 44 characters",
+        make: MAKE_KEY,
+        decode,
     }
-}
-
-fn read(file: &Path) -> Result<WireguardKey, (String, String)> {
-    let failed = |error: std::io::Error| {
-        let hint = "check the path; a relative one is relative to the configuration file";
-        (error.to_string(), hint.to_owned())
-    };
-    let meta = fs::metadata(file).map_err(failed)?;
-    let mode = meta.permissions().mode() & 0o777;
-    if !meta.is_file() || meta.len() > 1024 {
-        return Err(("is no file with a key".to_owned(), MAKE_KEY.to_owned()));
-    }
-    // Without root, as `lbxdp check` may run, one's own files are as good.
-    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
-        let problem = format!(
-            "belongs to user {}, who can read it, not to root",
-            meta.uid()
-        );
-        return Err((problem, format!("`chown root {}`", file.display())));
-    }
-    if mode & 0o077 != 0 {
-        let problem = format!("others than its owner have access (mode {mode:04o})");
-        return Err((problem, format!("`chmod 600 {}`", file.display())));
-    }
-    let text = fs::read_to_string(file).map_err(failed)?;
-    decode(text.trim()).ok_or_else(|| {
-        let problem = "holds something else than one key in base64, of 44 characters".to_owned();
-        (problem, MAKE_KEY.to_owned())
-    })
 }
 
 /// Decodes a key in base64 (RFC 4648, 4), as `wg` writes it.
@@ -229,9 +191,6 @@ fn decode(text: &str) -> Option<WireguardKey> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-
     use super::*;
 
     const KEY: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
@@ -250,37 +209,5 @@ mod tests {
         ] {
             assert_eq!(decode(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_file_that_others_can_read_is_refused_by_name_and_mode_and_no_message_has_the_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("key");
-        let write = |mode, text: &str| {
-            let _ = fs::remove_file(&file);
-            let mut options = fs::OpenOptions::new();
-            let mut open = options
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&file)
-                .unwrap();
-            open.write_all(text.as_bytes()).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        };
-        write(0o600, &format!("{KEY}\n"));
-        let key = read(&file).unwrap();
-        assert_eq!(Some(key), decode(KEY));
-        assert!(!format!("{key:?}").contains("200"), "{key:?}");
-        write(0o640, KEY);
-        let (problem, hint) = read(&file).unwrap_err();
-        assert!(problem.contains("0640"), "{problem}");
-        assert!(hint.contains("chmod 600") && hint.contains("key"), "{hint}");
-        write(0o600, &KEY[1..]);
-        let (problem, hint) = read(&file).unwrap_err();
-        assert!(
-            !format!("{problem}{hint}").contains(&KEY[1..20]),
-            "{problem}"
-        );
     }
 }
