@@ -237,7 +237,7 @@ fn add_tunnels(config: &Config, slots: &Slots, hops: &Hops, desired: &mut Desire
             };
             desired.tunnels.insert(
                 slot,
-                paths::into_tunnel(slots, hops, vnet_key, tunnel_key, tunnel),
+                paths::of_tunnel(slots, hops, vnet_key, tunnel_key, tunnel),
             );
             let inner = |is_v4: bool| {
                 tunnel

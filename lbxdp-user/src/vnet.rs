@@ -17,6 +17,7 @@ mod device;
 mod diagnosis;
 mod fou;
 mod generic;
+mod ipsec;
 #[cfg(test)]
 mod lab;
 mod message;

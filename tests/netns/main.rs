@@ -8,6 +8,7 @@ mod dsr;
 mod failover;
 mod foreign;
 mod fragments;
+mod ipsec;
 mod ipv6;
 mod isolation;
 mod lab;

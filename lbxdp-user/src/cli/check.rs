@@ -181,11 +181,20 @@ mod tests {
     #[test]
     fn every_example_file_is_valid() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-        // Where the key is that one of them names.
+        // Where the keys are that some of them name.
         let beside = tempfile::tempdir().unwrap();
-        let key = beside.path().join("blue.key");
-        std::fs::write(&key, "6BDEpqfJtQRsWyuLFKFSTGR5rXtDQXvnyIvGBDfAVkw=").unwrap();
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, secret) in [
+            (
+                "blue.key",
+                "6BDEpqfJtQRsWyuLFKFSTGR5rXtDQXvnyIvGBDfAVkw=".to_owned(),
+            ),
+            ("blue-in.key", "1a".repeat(36)),
+            ("blue-out.key", "2b".repeat(36)),
+        ] {
+            let key = beside.path().join(name);
+            std::fs::write(&key, secret).unwrap();
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
         let mut count = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::{Hash, Protocol, UdpFlows, XdpMode};
+use super::model::{Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
 use super::report::Report;
 use section::section;
 
@@ -121,7 +121,7 @@ section! {
         name: String,
         /// For people.
         _description as "description": String,
-        /// Encapsulation; or `wireguard`; or `device`, a device that somebody else has made, and that is never changed. Required.
+        /// Encapsulation; or `wireguard`; or `ipsec`; or `device`, a device that somebody else has made, and that is never changed. Required.
         kind: TunnelName,
         /// Outer address of the far end. Required, but not allowed for `wireguard` and `device`.
         remote: IpAddr,
@@ -141,9 +141,9 @@ section! {
         routes: Vec<IpNet>,
         /// Largest IP packet that may enter, in bytes; at least 576, with IPv6 inside at least 1280. Default: 1500 less the encapsulation, see below.
         mtu: u16,
-        /// TTL or hop limit of the outer header, 1 to 255, or `"inherit"` for that of the packet inside. Default 64. Not allowed for `wireguard` and `device`.
+        /// TTL or hop limit of the outer header, 1 to 255, or `"inherit"` for that of the packet inside. Default 64. Not allowed for `wireguard`, `ipsec` and `device`.
         ttl: OrInherit,
-        /// DSCP of the outer header, 0 to 63, or `"inherit"` for that of the packet inside. Default 0. ECN is always handed through, both ways, as RFC 6040 says.
+        /// DSCP of the outer header, 0 to 63, or `"inherit"` for that of the packet inside; for `ipsec` with static keys, 0 or `"inherit"`. Default 0. ECN is always handed through, both ways, as RFC 6040 says.
         dscp: OrInherit,
         /// Whether the outer UDP checksum of `vxlan`, `geneve` and `gue` is computed. Default `false`: zero, which the far end must accept over IPv6 (RFC 6935).
         udp_checksum: bool,
@@ -151,6 +151,8 @@ section! {
         device: String,
         /// Keys and peer of `wireguard`. Required for it, not allowed for others.
         wireguard: Wireguard,
+        /// Numbers and keys of `ipsec`. Required for it, not allowed for others.
+        ipsec: Ipsec,
         /// ICMP echo to the far end. On by default.
         health_check: HealthCheck,
     }
@@ -171,6 +173,28 @@ section! {
         endpoint: String,
         /// Time between messages that keep the mapping of a NAT on the way alive, in whole seconds, `"1s"` to `"65535s"`. Default: none.
         persistent_keepalive: Duration,
+    }
+}
+
+section! {
+    /// An IPsec tunnel: ESP in tunnel mode through an xfrm interface of the kernel's, which needs `xfrm_interface`, `esp4` or `esp6`, and AES-GCM. With `keying = "static"` the agent makes the two security associations and their policies as well, and removes them; it marks them with `reqid` 1819829360 and touches no others; before the numbers of outgoing packets run out, it makes the association anew, and they begin with 1 again, so that the far end must not check for replays. There are no extended sequence numbers. Nobody but you changes such keys: with IKE they change by themselves. With `keying = "ike"` it makes the interface alone, and an IKE daemon the rest. Key files are relative to the folder of the configuration file, owned by root, and without access for anybody else (mode 0600); they hold hexadecimal digits: the key, then 4 bytes of salt.
+    Ipsec ("vnet.tunnel.ipsec") {
+        /// Who makes the security associations: `static` the agent, `ike` a daemon such as strongSwan. Required.
+        keying: Keying,
+        /// Number that ties the interface to its security associations, not 0, unlike that of any other xfrm interface of the node; the daemon's `if_id_in` and `if_id_out`. Required for `ike`. Default for `static`: made from the names of VNet and tunnel.
+        if_id: u32,
+        /// `aes-gcm-128` or `aes-gcm-256`, with 16 bytes of authentication (RFC 4106); the same at both ends. Default `"aes-gcm-256"`. Of `static` only.
+        cipher: Cipher,
+        /// Security parameters index of what comes in, from 256; the far end's outgoing one. Required for `static`, not allowed for `ike`.
+        spi_in: u32,
+        /// Security parameters index of what goes out, from 256; the far end's incoming one. Required for `static`, not allowed for `ike`.
+        spi_out: u32,
+        /// File that holds the key of what comes in and nothing else: 40 digits for `aes-gcm-128` (`openssl rand -hex 20`), 72 for `aes-gcm-256` (`openssl rand -hex 36`). Required for `static`, not allowed for `ike`.
+        key_in_file: PathBuf,
+        /// File that holds the key of what goes out, another one. Required for `static`, not allowed for `ike`.
+        key_out_file: PathBuf,
+        /// How many packets may come out of order before they count as replayed: 32 to 4096, or 0 for no such check. Numbers start again with an association, as after a restart of the far end's machine, and each of several nodes that send with one association has its own: with a check, such packets are lost. Default 0. Of `static` only.
+        replay_window: u32,
     }
 }
 

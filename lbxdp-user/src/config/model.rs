@@ -1,5 +1,6 @@
 //! What a configuration means: defaults applied, references resolved, contradictions excluded.
 
+mod ipsec;
 mod ports;
 mod wireguard;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::VnetId;
 
+pub use ipsec::{Association, Associations, Cipher, IpsecKey, Keying};
 pub use ports::Ports;
 pub use wireguard::{Wireguard, WireguardKey};
 
@@ -186,6 +188,8 @@ pub struct Tunnel {
     pub kind: TunnelKind,
     /// Of [`TunnelKind::Wireguard`]: keys and peer.
     pub wireguard: Option<Wireguard>,
+    /// Of [`TunnelKind::Ipsec`] with static keys: what the agent makes.
+    pub associations: Option<Associations>,
     /// Outer address of this node; unspecified where the kind has none.
     pub local: IpAddr,
     /// Outer address of the far end; unspecified where the kind has none, or it is not known.
@@ -258,6 +262,13 @@ pub enum TunnelKind {
     },
     /// WireGuard, by the kernel's device.
     Wireguard,
+    /// IPsec: ESP in tunnel mode, by the kernel's xfrm interface.
+    Ipsec {
+        /// What ties interface, states and policies together; not 0.
+        if_id: u32,
+        /// Who makes the states and policies.
+        keying: Keying,
+    },
     /// A device that somebody else has made, whatever it does.
     Device,
 }
@@ -273,7 +284,7 @@ impl TunnelKind {
             | Self::Gre { .. }
             | Self::IpIp
             | Self::Gue { .. } => false,
-            Self::Wireguard | Self::Device => true,
+            Self::Wireguard | Self::Ipsec { .. } | Self::Device => true,
         }
     }
 
@@ -287,6 +298,7 @@ impl TunnelKind {
             Self::IpIp => "ipip",
             Self::Gue { .. } => "gue",
             Self::Wireguard => "wireguard",
+            Self::Ipsec { .. } => "ipsec",
             Self::Device => "device",
         }
     }

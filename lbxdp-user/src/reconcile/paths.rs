@@ -106,7 +106,7 @@ pub(super) fn peer_key(tunnel: &Tunnel, hops: &Hops) -> Option<PeerKey> {
         TunnelKind::Gre { key } => (key.unwrap_or(0), 0),
         TunnelKind::IpIp => (0, 0),
         TunnelKind::Gue { port } => (0, port),
-        TunnelKind::Wireguard | TunnelKind::Device => {
+        TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
             let hop = hops.get(&underlay_key(tunnel))?.as_ref().ok()?;
             return Some(PeerKey::of_device(hop.ifindex));
         }
@@ -143,6 +143,7 @@ pub(super) fn inner_key(tunnel: &Tunnel) -> Option<HopKey> {
         | TunnelKind::IpIp
         | TunnelKind::Gue { .. }
         | TunnelKind::Wireguard
+        | TunnelKind::Ipsec { .. }
         | TunnelKind::Device => None,
     }
 }
@@ -234,14 +235,27 @@ pub(super) fn to_leaving(
     })
 }
 
-/// The path to the far end of a tunnel.
-pub(super) fn into_tunnel(
+/// What the table of tunnels says of one: the path to its far end, and how what comes out of it
+/// begins.
+///
+/// The kernel takes ESP off a packet but leaves the Ethernet header that it came with in front,
+/// although the device has none: packets are sent into it without, and come out of it with one.
+pub(super) fn of_tunnel(
     slots: &Slots,
     hops: &Hops,
     vnet: &str,
     name: &str,
     tunnel: &Tunnel,
 ) -> Path {
+    let mut path = into_tunnel(slots, hops, vnet, name, tunnel);
+    if matches!(tunnel.kind, TunnelKind::Ipsec { .. }) && path.has(PATH_RESOLVED) {
+        path.flags |= PATH_INNER_ETHERNET;
+    }
+    path
+}
+
+/// The path to the far end of a tunnel.
+fn into_tunnel(slots: &Slots, hops: &Hops, vnet: &str, name: &str, tunnel: &Tunnel) -> Path {
     let Some(Ok(hop)) = hops.get(&underlay_key(tunnel)) else {
         return Path::UNRESOLVED;
     };
@@ -273,7 +287,7 @@ pub(super) fn into_tunnel(
         },
         (TunnelKind::IpIp, _) => Shape::IpIp,
         (TunnelKind::Gue { port }, _) => Shape::Gue { port },
-        (TunnelKind::Wireguard | TunnelKind::Device, _) => {
+        (TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device, _) => {
             return into_device(index, hop, tunnel.mtu);
         }
     };
@@ -366,7 +380,9 @@ pub(super) const fn encapsulation(kind: TunnelKind) -> Encapsulation {
         TunnelKind::Gre { .. } => Encapsulation::Gre,
         TunnelKind::IpIp => Encapsulation::IpIp,
         TunnelKind::Gue { .. } => Encapsulation::Gue,
-        TunnelKind::Wireguard | TunnelKind::Device => Encapsulation::Device,
+        TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
+            Encapsulation::Device
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::desired::Desired;
 use super::diagnosis::diagnose;
 use super::network::{Network, Refusal};
 use super::plan::{Command, removal};
-use super::{fou, message, wireguard};
+use super::{fou, ipsec, message, wireguard};
 
 /// A command that could not be executed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +50,8 @@ impl Network {
                     Command::CreateDevice(_)
                     | Command::SetWireguard(_)
                     | Command::OpenGuePort(..)
+                    | Command::AddState(..)
+                    | Command::AddPolicy(..)
                     | Command::SetUp(_) => {
                         lost.insert(subject.clone());
                     }
@@ -57,6 +59,8 @@ impl Network {
                     | Command::DeleteRoute(_)
                     | Command::DeleteDevice { .. }
                     | Command::CloseGuePort(_)
+                    | Command::DeleteState(_)
+                    | Command::DeletePolicy(_)
                     | Command::SetMtu(..)
                     | Command::SetMac(..)
                     | Command::SetSysctl { .. }
@@ -82,7 +86,9 @@ impl Network {
     ///
     /// When the kernel cannot be asked what there is.
     pub async fn remove_all(&self) -> Result<Vec<Failure>> {
-        let observed = self.observe(&Desired::default()).await?;
+        let mut observed = self.observe(&Desired::default()).await?;
+        // Also where somebody else has removed the device that they were for.
+        observed.ipsec = ipsec::installed().unwrap_or_default();
         Ok(self.apply(removal(&observed).commands).await)
     }
 
@@ -130,6 +136,10 @@ impl Network {
                 self.set_link(&device.name, alias).await
             }
             Command::SetWireguard(device) => wireguard::set(device),
+            Command::DeleteState(id) => gone(ipsec::delete_state(*id)),
+            Command::AddState(state, _) => ipsec::add_state(state),
+            Command::DeletePolicy(policy) => gone(ipsec::delete_policy(policy)),
+            Command::AddPolicy(policy, _) => ipsec::add_policy(policy),
             Command::SetMtu(name, mtu) => {
                 (self.set_link(name, LinkAttribute::Mtu(u32::from(*mtu)))).await
             }

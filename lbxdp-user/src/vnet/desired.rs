@@ -356,6 +356,7 @@ pub(super) mod tests {
             device: device.to_owned(),
             kind,
             wireguard: None,
+            associations: None,
             local: "192.0.2.1".parse().unwrap(),
             remote: remote.parse().unwrap(),
             addresses: vec!["10.255.0.1/30".parse().unwrap()],

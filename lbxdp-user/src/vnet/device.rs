@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::VnetId;
 
-use crate::config::model::{Tunnel, TunnelKind, Wireguard};
+use crate::config::model::{Associations, Tunnel, TunnelKind, Wireguard};
 use crate::fnv;
 
 /// Device group of every device that the agent made. The kernel sets it as it creates the
@@ -48,6 +48,8 @@ pub struct Device {
     pub addresses: BTreeSet<IpNet>,
     /// Keys and peer, of WireGuard.
     pub wireguard: Option<Wireguard>,
+    /// Security associations, of IPsec with static keys.
+    pub associations: Option<Associations>,
     /// What the peer may send and is sent, of WireGuard.
     pub allowed: BTreeSet<IpNet>,
 }
@@ -80,6 +82,8 @@ pub enum LinkKind {
     Ip6Tnl,
     /// WireGuard.
     Wireguard,
+    /// The interface of IPsec.
+    Xfrm,
     /// Whatever somebody else has made.
     Foreign,
 }
@@ -107,12 +111,23 @@ impl Device {
             local: tunnel.local,
             remote: tunnel.remote,
             ttl: tunnel.outer.ttl.unwrap_or(64),
-            tos: tunnel.outer.dscp.map_or(1, |dscp| dscp << 2),
+            tos: match tunnel.kind {
+                // It is the security association that says.
+                TunnelKind::Ipsec { .. } => 0,
+                TunnelKind::Vxlan { .. }
+                | TunnelKind::Geneve { .. }
+                | TunnelKind::Gre { .. }
+                | TunnelKind::IpIp
+                | TunnelKind::Gue { .. }
+                | TunnelKind::Wireguard
+                | TunnelKind::Device => tunnel.outer.dscp.map_or(1, |dscp| dscp << 2),
+            },
             udp_checksum: tunnel.outer.udp_checksum,
             mtu: tunnel.mtu,
             families,
             addresses,
             wireguard: tunnel.wireguard.clone(),
+            associations: tunnel.associations.clone(),
             allowed: (tunnel.routes.iter().map(IpNet::trunc))
                 .chain(tunnel.peers.iter().copied().map(IpNet::from))
                 .collect(),
@@ -139,6 +154,7 @@ impl Device {
             }
             (TunnelKind::IpIp | TunnelKind::Gue { .. }, IpAddr::V6(_)) => LinkKind::Ip6Tnl,
             (TunnelKind::Wireguard, _) => LinkKind::Wireguard,
+            (TunnelKind::Ipsec { .. }, _) => LinkKind::Xfrm,
             (TunnelKind::Device, _) => LinkKind::Foreign,
         }
     }
@@ -158,6 +174,7 @@ impl Device {
             | TunnelKind::IpIp
             | TunnelKind::Gue { .. }
             | TunnelKind::Wireguard
+            | TunnelKind::Ipsec { .. }
             | TunnelKind::Device => false,
         }
     }
@@ -194,6 +211,7 @@ impl Device {
             | TunnelKind::Gre { .. }
             | TunnelKind::IpIp
             | TunnelKind::Wireguard
+            | TunnelKind::Ipsec { .. }
             | TunnelKind::Device => None,
         }
     }
@@ -211,6 +229,7 @@ impl Device {
             TunnelKind::IpIp => write!(text, " {}", self.link_kind()),
             TunnelKind::Gue { port } => write!(text, " {} gue port {port}", self.link_kind()),
             TunnelKind::Wireguard | TunnelKind::Device => write!(text, " {}", self.link_kind()),
+            TunnelKind::Ipsec { if_id, .. } => write!(text, " xfrm if_id {if_id}"),
         };
         written.expect("a String takes all that is written");
         // A peer that roams is followed: where it is found at first is set once.
@@ -260,6 +279,7 @@ impl LinkKind {
             Self::Sit => "sit",
             Self::Ip6Tnl => "ip6tnl",
             Self::Wireguard => "wireguard",
+            Self::Xfrm => "xfrm",
             Self::Foreign => "device",
         }
     }
@@ -276,6 +296,7 @@ impl LinkKind {
             Self::Sit => ("sit", "CONFIG_IPV6_SIT"),
             Self::Ip6Tnl => ("ip6_tunnel", "CONFIG_IPV6_TUNNEL"),
             Self::Wireguard => ("wireguard", "CONFIG_WIREGUARD"),
+            Self::Xfrm => ("xfrm_interface", "CONFIG_XFRM_INTERFACE"),
             // Never made.
             Self::Foreign => ("", ""),
         }
@@ -351,6 +372,7 @@ pub(super) mod tests {
             },
             addresses: inner,
             wireguard: None,
+            associations: None,
             allowed: BTreeSet::new(),
         }
     }

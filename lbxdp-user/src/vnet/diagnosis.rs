@@ -40,6 +40,37 @@ pub(super) fn diagnose(command: &Command, refusal: &Refusal) -> String {
                 )),
                 _ => None,
             },
+            Command::AddState(state, _) => match refusal.errno {
+                libc::EEXIST => Some(format!(
+                    "somebody else's association has this SPI (`ip xfrm state get dst {} proto esp \
+                     spi {:#x}`): choose another, at both ends",
+                    state.id.destination, state.id.spi
+                )),
+                libc::EPROTONOSUPPORT => Some(
+                    "the kernel has no ESP: load modules esp4 (esp6 over IPv6) and xfrm_user, or \
+                     enable CONFIG_INET_ESP (CONFIG_INET6_ESP) and CONFIG_XFRM_USER"
+                        .to_owned(),
+                ),
+                libc::ENOSYS | libc::ENOENT => Some(
+                    "the kernel has no AES-GCM for ESP: load modules gcm and seqiv, or enable \
+                     CONFIG_CRYPTO_GCM and CONFIG_CRYPTO_SEQIV"
+                        .to_owned(),
+                ),
+                _ => None,
+            },
+            Command::AddPolicy(policy, _) => match refusal.errno {
+                libc::EEXIST => Some(format!(
+                    "somebody else's policy has this `if_id` (`ip xfrm policy`): give the tunnel \
+                     another than {}",
+                    policy.if_id
+                )),
+                libc::EPROTONOSUPPORT => Some(
+                    "the kernel has no IPsec policies: load module xfrm_user, or enable \
+                     CONFIG_XFRM_USER"
+                        .to_owned(),
+                ),
+                _ => None,
+            },
             Command::SetMtu(..) if refusal.errno == libc::EINVAL => {
                 Some("the device does not take this MTU".to_owned())
             }
@@ -77,6 +108,8 @@ pub(super) fn diagnose(command: &Command, refusal: &Refusal) -> String {
             | Command::DeleteRoute(_)
             | Command::DeleteDevice { .. }
             | Command::CloseGuePort(_)
+            | Command::DeleteState(_)
+            | Command::DeletePolicy(_)
             | Command::SetMtu(..)
             | Command::SetMac(..)
             | Command::SetUp(_)
@@ -110,6 +143,11 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
                  it (`ip -d link show type {kind}`), or give the tunnel another `vni` or `port`",
                 device.name
             ),
+            TunnelKind::Ipsec { if_id, .. } => format!(
+                "another `xfrm` device has `if_id` {if_id}, or the name {}: remove it (`ip -d link \
+                 show type xfrm`), or give the tunnel another",
+                device.name
+            ),
             TunnelKind::Gre { .. }
             | TunnelKind::IpIp
             | TunnelKind::Gue { .. }
@@ -130,6 +168,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
             TunnelKind::Gre { .. }
             | TunnelKind::IpIp
             | TunnelKind::Wireguard
+            | TunnelKind::Ipsec { .. }
             | TunnelKind::Device => None,
         },
         libc::EINVAL => match device.kind {
@@ -142,6 +181,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
             | TunnelKind::Gre { .. }
             | TunnelKind::IpIp
             | TunnelKind::Wireguard
+            | TunnelKind::Ipsec { .. }
             | TunnelKind::Device => Some(format!(
                 "the kernel does not take a `{kind}` device with these settings"
             )),

@@ -195,6 +195,7 @@ fn over_v4(site: &str) -> Tunnel {
     Tunnel {
         device: format!("lbx-{site}"),
         wireguard: None,
+        associations: None,
         kind: TunnelKind::Vxlan {
             vni: vni(site),
             port: 4789,

@@ -18,7 +18,7 @@ use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use super::desired::{Desired, Family, PROTOCOL, Route, Rule};
 use super::device::{DEVICE_GROUP, GuePort, LinkKind};
 use super::network::{Network, Refusal};
-use super::{fou, message, wireguard};
+use super::{fou, ipsec, message, wireguard};
 
 /// `net.ipv4.conf.all.rp_filter`, which is the least that holds for any device.
 pub(super) const REVERSE_PATH_OF_ALL: &str = "net/ipv4/conf/all/rp_filter";
@@ -38,6 +38,8 @@ pub struct Observed {
     pub gue_ports: BTreeSet<GuePort>,
     /// What WireGuard devices of ours are set to.
     pub wireguard: BTreeMap<String, wireguard::Set>,
+    /// Security associations and policies of ours.
+    pub ipsec: ipsec::Installed,
     /// Kernel settings that matter, by path below `/proc/sys`; those that exist.
     pub sysctls: BTreeMap<String, String>,
     /// Whether the kernel speaks IPv6.
@@ -116,6 +118,14 @@ impl Network {
             {
                 observed.wireguard.insert(name.clone(), set);
             }
+        }
+        // As with GUE ports: asking may load a module.
+        let is_xfrm =
+            |link: &Link| link.is_ours() && link.kind.as_deref() == Some(LinkKind::Xfrm.name());
+        if (desired.devices.values()).any(|device| device.link_kind() == LinkKind::Xfrm)
+            || observed.links.values().any(is_xfrm)
+        {
+            observed.ipsec = ipsec::installed().unwrap_or_default();
         }
         let paths = desired.sysctls.iter().map(|sysctl| sysctl.path.as_str());
         for path in paths.chain([REVERSE_PATH_OF_ALL]) {

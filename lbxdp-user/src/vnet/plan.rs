@@ -14,6 +14,7 @@ pub use command::Command;
 
 use super::desired::{Desired, Family, Route, Scope, Setting, Sysctl};
 use super::device::{Device, GuePort};
+use super::ipsec::{Policy, State, StateId};
 use super::observe::{Link, Observed, REVERSE_PATH_OF_ALL};
 
 /// The way from what is to what is to be, and what stands in it.
@@ -53,6 +54,8 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
     for device in planner.wanted.clone() {
         planner.device(device);
     }
+    planner.delete_policies();
+    planner.delete_states();
     planner.add_routes();
     planner.add_rules();
     planner.set_interface_sysctls();
@@ -205,6 +208,8 @@ impl<'a> Planner<'a> {
                 self.do_(Command::SetWireguard(device.clone()));
             }
         }
+        self.add_states(device);
+        self.add_policies(device);
         self.set_device_sysctls(device, seen.is_some());
         if !seen.is_some_and(|link| link.up) {
             self.do_(Command::SetUp(device.name.clone()));
@@ -222,6 +227,56 @@ impl<'a> Planner<'a> {
             self.do_(Command::AddAddress(device.name.clone(), *address));
         }
         self.plan.commands.extend(v4.iter().map(delete));
+    }
+
+    /// A state cannot be changed: it goes, and comes anew.
+    fn add_states(&mut self, device: &Device) {
+        for state in State::of(device) {
+            if let Some((found, sent)) = self.observed.ipsec.states.get(&state.id) {
+                if state.is(found, *sent) {
+                    continue;
+                }
+                self.do_(Command::DeleteState(state.id));
+            }
+            self.do_(Command::AddState(state, device.name.clone()));
+        }
+    }
+
+    fn add_policies(&mut self, device: &Device) {
+        for policy in Policy::of(device) {
+            let mut present = self.observed.ipsec.policies.iter();
+            match present.find(|present| present.is_in_place_of(&policy)) {
+                Some(present) if *present == policy => continue,
+                Some(present) => self.do_(Command::DeletePolicy(present.clone())),
+                None => {}
+            }
+            self.do_(Command::AddPolicy(policy, device.name.clone()));
+        }
+    }
+
+    /// Those that nothing has come in the place of.
+    fn delete_policies(&mut self) {
+        let wanted: Vec<Policy> = (self.wanted.iter())
+            .flat_map(|device| Policy::of(device))
+            .collect();
+        for policy in &self.observed.ipsec.policies {
+            if !wanted.iter().any(|wanted| wanted.is_in_place_of(policy)) {
+                self.do_(Command::DeletePolicy(policy.clone()));
+            }
+        }
+    }
+
+    /// Last, so that others are there when they go.
+    fn delete_states(&mut self) {
+        let wanted: BTreeSet<StateId> = (self.wanted.iter())
+            .flat_map(|device| State::of(device))
+            .map(|state| state.id)
+            .collect();
+        for id in self.observed.ipsec.states.keys() {
+            if !wanted.contains(id) {
+                self.do_(Command::DeleteState(*id));
+            }
+        }
     }
 
     fn set_device_sysctls(&mut self, device: &Device, exists: bool) {

@@ -17,11 +17,12 @@ const SLOWNESS: u32 = 4;
 /// The labs that run in the guest unless others are asked for by name: those in which the kernel's
 /// own devices and its own ways with packets have a part. Labs that measure how soon a load is
 /// served again are for real cores.
-const LABS: [&str; 10] = [
+const LABS: [&str; 11] = [
     "crash::detach",
     "dsr::",
     "foreign::",
     "fragments::",
+    "ipsec::",
     "ipv6::",
     "isolation::a_packet",
     "isolation::a_tunnel",

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{Value, wrong_type};
-use crate::config::model::{Hash, Protocol, UdpFlows, XdpMode};
+use crate::config::model::{Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
 use crate::config::report::{Report, did_you_mean};
 
 /// Names of encapsulations, of tunnels and of direct server return.
@@ -34,6 +34,7 @@ impl EncapsulationName {
 pub(crate) enum TunnelName {
     Encapsulated(EncapsulationName),
     Wireguard,
+    Ipsec,
     Device,
 }
 
@@ -128,9 +129,12 @@ choice!(TunnelName {
     "ipip" => Self::Encapsulated(EncapsulationName::IpIp),
     "gue" => Self::Encapsulated(EncapsulationName::Gue),
     "wireguard" => Self::Wireguard,
+    "ipsec" => Self::Ipsec,
     "device" => Self::Device,
-} unsupported {
-    "ipsec" => "it needs the kernel's cryptography beside the packet path",
+});
+choice!(Keying { "static" => Self::Static, "ike" => Self::Ike });
+choice!(Cipher { "aes-gcm-128" => Self::AesGcm128, "aes-gcm-256" => Self::AesGcm256 } unsupported {
+    "chacha20-poly1305" => "ESP is AES-GCM here; an IKE daemon (keying = \"ike\") may choose it",
 });
 choice!(DsrName {
     "l2" => Self::L2,

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::read::Section;
 use super::{
-    File, HealthCheck, Listener, LoadBalancer, Monitor, Node, Origin, Pool, RandomSteering,
-    SnatTimeouts, Tunnel, Vnet,
+    File, HealthCheck, Ipsec, Listener, LoadBalancer, Monitor, Node, Origin, Pool, RandomSteering,
+    SnatTimeouts, Tunnel, Vnet, Wireguard,
 };
 
 /// The reference of all keys, as Markdown.
@@ -18,6 +18,9 @@ pub fn reference() -> String {
     describe::<Vnet>(&mut text);
     describe::<Tunnel>(&mut text);
     text.push_str(MTU);
+    describe::<Wireguard>(&mut text);
+    describe::<Ipsec>(&mut text);
+    text.push_str(IKE);
     describe::<HealthCheck>(&mut text);
     describe::<Monitor>(&mut text);
     describe::<Pool>(&mut text);
@@ -67,4 +70,41 @@ Default `mtu`, for a path of 1500 bytes:
 | `gre` | 1476 (with key 1472) | 1456 (with key 1452) |
 | `gue` | 1468 | 1448 |
 | `vxlan`, `geneve` | 1450 | 1430 |
+| `wireguard` | 1420 | 1420 |
+| `ipsec`, `static` | 1446 | 1426 |
+| `ipsec`, `ike` | 1400 | 1380 |
+
+Of `ipsec` with `ike` the cipher is not known: there is room for any that is usual, and for UDP
+encapsulation (NAT traversal). `device` has 1500.
+";
+
+const IKE: &str = "
+With `keying = \"ike\"` a daemon makes states and policies for the interface. Of strongSwan's
+`swanctl.conf`, for `if_id = 42`, `remote = \"203.0.113.2\"` and node 203.0.113.1:
+
+```text
+connections {
+  blue {
+    version = 2
+    local_addrs = 203.0.113.1
+    remote_addrs = 203.0.113.2
+    local { auth = psk }
+    remote { auth = psk }
+    children {
+      blue {
+        # The interface alone decides what enters the tunnel.
+        local_ts = 0.0.0.0/0, ::/0
+        remote_ts = 0.0.0.0/0, ::/0
+        if_id_in = 42
+        if_id_out = 42
+        mode = tunnel
+        start_action = start
+        esp_proposals = aes256gcm16-x25519
+      }
+    }
+  }
+}
+```
+
+The daemon must install no routes of its own (`charon.install_routes = no` in `strongswan.conf`).
 ";

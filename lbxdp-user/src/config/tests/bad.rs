@@ -119,7 +119,7 @@ const VNET: &[Bad] = bad! {
     VNETS { "name = \"blue-1\"" => "name = \"blue 1\"" } -> "vnet[blue].tunnel[blue 1].name": "is no name", "letters, digits";
     VNETS { "name = \"blue-1\"\n" => "" } -> "vnet[blue].tunnel[0].name": "missing";
     VNETS { "kind = \"vxlan\"\n" => "" } -> "vnet[blue].tunnel[blue-1].kind": "missing", "`geneve`";
-    VNETS { "kind = \"vxlan\"" => "kind = \"ipsec\"" } -> "vnet[blue].tunnel[blue-1].kind": "not supported by this version", "cryptography";
+    VNETS { "kind = \"vxlan\"\nremote = \"203.0.113.2\"\nvni = 100\n" => "kind = \"ipsec\"\nremote = \"203.0.113.2\"\n" } -> "vnet[blue].tunnel[blue-1].ipsec": "missing", "keying";
     VNETS { "kind = \"vxlan\"" => "kind = \"genev\"" } -> "vnet[blue].tunnel[blue-1].kind": "did you mean `geneve`?";
     VNETS { "remote = \"203.0.113.2\"\n" => "" } -> "vnet[blue].tunnel[blue-1].remote": "missing";
     VNETS { "remote = \"203.0.113.2\"" => "remote = \"203.0.113.1\"" } -> "vnet[blue].tunnel[blue-1].remote": "node's own address";

@@ -1,7 +1,7 @@
 //! The numbers that go with an encapsulation: VNI, key, port.
 
 use crate::config::file::{EncapsulationName, Field, OrInherit};
-use crate::config::model::{DsrEncapsulation, OuterHeader, TunnelKind};
+use crate::config::model::{DsrEncapsulation, Keying, OuterHeader, TunnelKind};
 use crate::config::report::Report;
 
 /// The keys beside the encapsulation's name.
@@ -160,7 +160,7 @@ pub(super) fn dsr(
         TunnelKind::Gre { key } => DsrEncapsulation::Gre { key },
         TunnelKind::IpIp => DsrEncapsulation::IpIp,
         TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
-        TunnelKind::Wireguard | TunnelKind::Device => {
+        TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
             unreachable!("no encapsulation has this kind")
         }
     }
@@ -201,9 +201,11 @@ pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
         TunnelKind::Vxlan { port, .. }
         | TunnelKind::Geneve { port, .. }
         | TunnelKind::Gue { port } => Some(port),
-        TunnelKind::Gre { .. } | TunnelKind::IpIp | TunnelKind::Wireguard | TunnelKind::Device => {
-            None
-        }
+        TunnelKind::Gre { .. }
+        | TunnelKind::IpIp
+        | TunnelKind::Wireguard
+        | TunnelKind::Ipsec { .. }
+        | TunnelKind::Device => None,
     }
 }
 
@@ -216,6 +218,7 @@ pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
         | TunnelKind::IpIp
         | TunnelKind::Gue { .. }
         | TunnelKind::Wireguard
+        | TunnelKind::Ipsec { .. }
         | TunnelKind::Device => false,
     }
 }
@@ -240,6 +243,17 @@ pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
             // UDP, and type, receiver, counter and tag of a data message.
             TunnelKind::Wireguard => 8 + 16 + 16,
             TunnelKind::Gue { .. } => 8 + 4,
+            // ESP (RFC 4303, RFC 4106): index, number and vector; length of padding, and protocol;
+            // tag. No padding is needed at this length.
+            TunnelKind::Ipsec {
+                keying: Keying::Static,
+                ..
+            } => 4 + 4 + 8 + 2 + 16,
+            // The cipher is not known here: room for any that is usual, and for UDP.
+            TunnelKind::Ipsec {
+                keying: Keying::Ike,
+                ..
+            } => 80,
         }
 }
 

@@ -3,6 +3,7 @@
 mod device;
 mod health;
 mod inside;
+mod ipsec;
 mod secret;
 mod wireguard;
 
@@ -20,7 +21,7 @@ use super::encapsulation::{
 };
 use super::name;
 use crate::config::file::{self, Field, TunnelName};
-use crate::config::model::{Node, Tunnel, TunnelKind};
+use crate::config::model::{Node, Tunnel};
 use crate::config::report::Report;
 use crate::fnv;
 
@@ -87,38 +88,39 @@ fn tunnel(
         key: &written.key,
         port: &written.port,
     };
-    let kind = written
+    let name_of_kind = written
         .kind
         .required(
             path,
             "kind",
-            "write `vxlan`, `geneve`, `gre`, `ipip`, `gue`, `wireguard` or `device`",
+            "write `vxlan`, `geneve`, `gre`, `ipip`, `gue`, `wireguard`, `ipsec` or `device`",
             report,
         )
-        .map(|&kind| match kind {
-            TunnelName::Encapsulated(name) => tunnel_kind(name, &numbers, report),
-            TunnelName::Wireguard => wireguard::check(written, &numbers, report),
-            TunnelName::Device => device::check(written, &numbers, report),
-        });
-    let keys = match kind {
-        Some(TunnelKind::Wireguard) => Some(wireguard::keys(written, folder, report)),
-        _ => {
-            if written.wireguard.given().is_some() {
-                report.error(
-                    format!("{path}.wireguard"),
-                    "the tunnel is of another kind",
-                    "remove it, or write `kind = \"wireguard\"`",
-                );
-            }
-            None
+        .copied();
+    let kind = name_of_kind.and_then(|kind| match kind {
+        TunnelName::Encapsulated(name) => Some(tunnel_kind(name, &numbers, report)),
+        TunnelName::Wireguard => Some(wireguard::check(written, &numbers, report)),
+        TunnelName::Ipsec => ipsec::check(vnet, name, written, &numbers, report),
+        TunnelName::Device => Some(device::check(written, &numbers, report)),
+    });
+    forbid_tables_of_others(written, name_of_kind, report);
+    let keys = match name_of_kind {
+        Some(TunnelName::Wireguard) => Some(wireguard::keys(written, folder, report)),
+        Some(TunnelName::Encapsulated(_) | TunnelName::Ipsec | TunnelName::Device) | None => None,
+    };
+    let associations = match name_of_kind {
+        Some(TunnelName::Ipsec) => ipsec::associations(written, folder, report),
+        Some(TunnelName::Encapsulated(_) | TunnelName::Wireguard | TunnelName::Device) | None => {
+            Some(None)
         }
     };
-    let ends = if kind.is_some_and(TunnelKind::is_device) {
-        let (local, nowhere) = device::NO_ENDS;
-        let endpoint = keys.iter().flatten().find_map(|keys| keys.endpoint);
-        Some((local, endpoint.map_or(nowhere, |endpoint| endpoint.ip())))
-    } else {
-        ends(written, node, report)
+    let ends = match name_of_kind {
+        Some(TunnelName::Wireguard | TunnelName::Device) => {
+            let (local, nowhere) = device::NO_ENDS;
+            let endpoint = keys.iter().flatten().find_map(|keys| keys.endpoint);
+            Some((local, endpoint.map_or(nowhere, |endpoint| endpoint.ip())))
+        }
+        Some(TunnelName::Encapsulated(_) | TunnelName::Ipsec) | None => ends(written, node, report),
     };
     let (addresses, peers) = addresses_and_peers(written, report);
     let outer = kind.map(|kind| {
@@ -154,6 +156,7 @@ fn tunnel(
         device,
         kind,
         wireguard: keys,
+        associations: associations?,
         local,
         remote,
         mtu: mtu(
@@ -168,6 +171,33 @@ fn tunnel(
         peers,
         routes,
     })
+}
+
+/// Reports tables of other kinds than the tunnel's.
+fn forbid_tables_of_others(
+    written: &file::Tunnel,
+    kind: Option<TunnelName>,
+    report: &mut Report<'_>,
+) {
+    let Some(kind) = kind else {
+        return;
+    };
+    for (there, of, key) in [
+        (
+            written.wireguard.given().is_some(),
+            TunnelName::Wireguard,
+            "wireguard",
+        ),
+        (written.ipsec.given().is_some(), TunnelName::Ipsec, "ipsec"),
+    ] {
+        if there && kind != of {
+            report.error(
+                format!("{}.{key}", written.path),
+                "the tunnel is of another kind",
+                format!("remove it, or write `kind = \"{key}\"`"),
+            );
+        }
+    }
 }
 
 /// The outer addresses: of this node, and of the far end.

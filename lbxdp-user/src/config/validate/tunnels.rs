@@ -63,7 +63,48 @@ fn check_pair(a: &Named<'_>, b: &Named<'_>, report: &mut Report<'_>) {
             );
         }
     }
+    check_associations(a, b, &titles, report);
     check_wire(a, b, &titles, report);
+}
+
+/// An interface has a number of its own, and an address each index once.
+fn check_associations(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_>) {
+    let (first, second) = (a.tunnel, b.tunnel);
+    let (TunnelKind::Ipsec { if_id, .. }, TunnelKind::Ipsec { if_id: other, .. }) =
+        (first.kind, second.kind)
+    else {
+        return;
+    };
+    if if_id == other {
+        report.error(
+            b.path("ipsec.if_id"),
+            format!("{titles} have the same `if_id` {if_id}"),
+            "give one of them another",
+        );
+    }
+    let (Some(ours), Some(others)) = (&first.associations, &second.associations) else {
+        return;
+    };
+    for (same, key, spi) in [
+        (
+            first.local == second.local && ours.inbound.spi == others.inbound.spi,
+            "spi_in",
+            ours.inbound.spi,
+        ),
+        (
+            first.remote == second.remote && ours.outbound.spi == others.outbound.spi,
+            "spi_out",
+            ours.outbound.spi,
+        ),
+    ] {
+        if same {
+            report.error(
+                b.path(&format!("ipsec.{key}")),
+                format!("{titles} have the same `{key}` {spi:#x} at the same address"),
+                "give one of them another",
+            );
+        }
+    }
 }
 
 /// What a packet shows on arrival must tell which tunnel it came through.
@@ -83,7 +124,7 @@ fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_
                 TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => "give each its own `vni`",
                 TunnelKind::Gre { .. } => "give each its own `key`",
                 TunnelKind::Gue { .. } => "give each its own `port`",
-                TunnelKind::IpIp | TunnelKind::Wireguard | TunnelKind::Device => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
+                TunnelKind::IpIp | TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
             },
         );
         return;

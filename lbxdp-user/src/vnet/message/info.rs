@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use netlink_packet_route::IpProtocol;
 use netlink_packet_route::link::{
     GreIOFlags, InfoData, InfoGeneve, InfoGre, InfoGre6, InfoIpTunnel, InfoKind, InfoVxlan,
-    Ip6TunnelFlags, LinkInfo, TunnelEncapFlags, TunnelEncapType,
+    InfoXfrm, Ip6TunnelFlags, LinkInfo, TunnelEncapFlags, TunnelEncapType,
 };
 use rtnetlink::packet_core::DefaultNla;
 
@@ -33,6 +33,7 @@ fn info_kind(kind: LinkKind) -> InfoKind {
         LinkKind::Sit => InfoKind::SitTun,
         LinkKind::Ip6Tnl => InfoKind::Ip6Tnl,
         LinkKind::Wireguard => InfoKind::Wireguard,
+        LinkKind::Xfrm => InfoKind::Xfrm,
         LinkKind::Foreign => InfoKind::Other(kind.name().to_owned()),
     }
 }
@@ -54,6 +55,8 @@ fn info_data(device: &Device) -> Option<InfoData> {
             ]);
             InfoData::IpTunnel(attributes)
         }
+        // By no link in particular: the node's routes decide, as for any other tunnel.
+        TunnelKind::Ipsec { if_id, .. } => InfoData::Xfrm(vec![InfoXfrm::IfId(if_id)]),
         // Nothing is set as it is made.
         TunnelKind::Wireguard | TunnelKind::Device => return None,
     })
@@ -181,6 +184,7 @@ fn ip_tunnel(device: &Device) -> Vec<InfoIpTunnel> {
         ]),
         LinkKind::Ip6Tnl
         | LinkKind::Wireguard
+        | LinkKind::Xfrm
         | LinkKind::Foreign
         | LinkKind::Vxlan
         | LinkKind::Geneve
@@ -208,6 +212,7 @@ mod tests {
     use rtnetlink::packet_core::Emitable;
 
     use super::*;
+    use crate::config::model::Keying;
     use crate::vnet::device::tests::device;
     use crate::vnet::message::new_device;
 
@@ -337,6 +342,17 @@ mod tests {
                 (13, 1_u32.to_ne_bytes().to_vec()), // IFLA_GRE_FLAGS: IP6_TNL_F_IGN_ENCAP_LIMIT
             ]
         );
+    }
+
+    #[test]
+    fn xfrm_has_its_number_and_no_link_below() {
+        let kind = TunnelKind::Ipsec {
+            if_id: 42,
+            keying: Keying::Ike,
+        };
+        let device = device(kind, "192.0.2.1", "192.0.2.2", &["10.0.0.1/30"]);
+        // IFLA_XFRM_IF_ID
+        assert_eq!(info(&device, "xfrm"), [(2, 42_u32.to_ne_bytes().to_vec())]);
     }
 
     #[test]

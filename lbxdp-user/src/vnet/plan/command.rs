@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::vnet::desired::{Route, Rule};
 use crate::vnet::device::{Device, GuePort};
+use crate::vnet::ipsec::{Policy, State, StateId};
 
 /// One change to the kernel's network.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +30,14 @@ pub enum Command {
     CreateDevice(Device),
     /// Sets keys and peer of a WireGuard device, in the place of others.
     SetWireguard(Device),
+    /// Removes a security association of ours.
+    DeleteState(StateId),
+    /// Makes a security association, for this device.
+    AddState(State, String),
+    /// Removes an IPsec policy of ours.
+    DeletePolicy(Policy),
+    /// Makes an IPsec policy, for this device.
+    AddPolicy(Policy, String),
     /// Changes a device's MTU, in bytes.
     SetMtu(String, u16),
     /// Changes a device's MAC address.
@@ -61,8 +70,11 @@ impl Command {
             Self::DeleteRoute(route) | Self::AddRoute(route) => &route.device,
             Self::CreateDevice(device) | Self::SetWireguard(device) => &device.name,
             Self::CloseGuePort(_) => "gue",
+            Self::DeleteState(_) | Self::DeletePolicy(_) => "xfrm",
             Self::DeleteDevice { name, .. }
             | Self::OpenGuePort(_, name)
+            | Self::AddState(_, name)
+            | Self::AddPolicy(_, name)
             | Self::SetMtu(name, _)
             | Self::SetMac(name, _)
             | Self::SetUp(name)
@@ -90,6 +102,10 @@ impl fmt::Display for Command {
                 device.owner
             ),
             Self::SetWireguard(device) => write!(f, "set keys and peer of {}", device.name),
+            Self::DeleteState(id) => write!(f, "delete {id}"),
+            Self::AddState(state, device) => write!(f, "make {} for {device}", state.id),
+            Self::DeletePolicy(policy) => write!(f, "delete {policy}"),
+            Self::AddPolicy(policy, device) => write!(f, "make {policy} for {device}"),
             Self::SetMtu(device, mtu) => write!(f, "set the MTU of {device} to {mtu}"),
             Self::SetMac(device, _) => write!(f, "set the MAC address of {device}"),
             Self::SetSysctl { path, value } => write!(f, "set {path} to {value}"),

@@ -7,7 +7,9 @@ use super::super::device::DEVICE_GROUP;
 use super::super::observe::ForeignRoute;
 use super::super::wireguard;
 use super::*;
-use crate::config::model::{Config, Tunnel, TunnelKind};
+use crate::config::model::{
+    Association, Associations, Cipher, Config, IpsecKey, Keying, Tunnel, TunnelKind,
+};
 
 /// A kernel as simple as possible: what it looks like after a command.
 fn execute(kernel: &mut Observed, command: &Command) {
@@ -58,6 +60,20 @@ fn execute(kernel: &mut Observed, command: &Command) {
             let set = wireguard::Set::of(keys, &device.allowed);
             kernel.wireguard.insert(device.name, set);
         }
+        Command::AddState(state, device) => {
+            assert!(kernel.links[&device].is_ours());
+            let taken = kernel.ipsec.states.insert(state.id, (state, 0));
+            assert_eq!(taken, None, "EEXIST");
+        }
+        Command::DeleteState(id) => assert!(kernel.ipsec.states.remove(&id).is_some()),
+        Command::AddPolicy(policy, device) => {
+            assert!(kernel.links[&device].is_ours());
+            let mut present = kernel.ipsec.policies.iter();
+            let taken = present.find(|present| present.is_in_place_of(&policy));
+            assert_eq!(taken, None, "EEXIST");
+            kernel.ipsec.policies.insert(policy);
+        }
+        Command::DeletePolicy(policy) => assert!(kernel.ipsec.policies.remove(&policy)),
         Command::SetMtu(name, mtu) => kernel.links.get_mut(&name).unwrap().mtu = u32::from(mtu),
         Command::SetMac(name, mac) => kernel.links.get_mut(&name).unwrap().mac = Some(mac),
         Command::SetSysctl { path, value } => {
@@ -350,12 +366,138 @@ fn accepted_advertisements_are_kept_and_refused_ones_stay_refused() {
     }
 }
 
+/// An IPsec tunnel with static keys and a number of its own.
+fn ipsec_tunnel(device: &str, number: u32, remote: &str) -> Tunnel {
+    let association = |spi, byte| Association {
+        spi,
+        key: IpsecKey(vec![byte; 36]),
+    };
+    Tunnel {
+        associations: Some(Associations {
+            cipher: Cipher::AesGcm256,
+            inbound: association(0x100 + number, 90),
+            outbound: association(0x200 + number, 107),
+            replay_window: 0,
+            copies_dscp: false,
+        }),
+        ..tunnel(
+            device,
+            TunnelKind::Ipsec {
+                if_id: number,
+                keying: Keying::Static,
+            },
+            remote,
+        )
+    }
+}
+
+#[test]
+fn an_ipsec_tunnel_is_an_interface_with_two_states_and_policies() {
+    let one = ipsec_tunnel("x", 5, "192.0.2.2");
+    let desired = Desired::from_config(&config(&[("blue", 7, &[("one", one)])]));
+    let mut kernel = empty_kernel();
+    let plan = plan(&desired, &kernel);
+    assert_eq!(
+        shown(&plan)[..5],
+        [
+            "create device x (xfrm to 192.0.2.2 for blue/one)",
+            "make security association 0x105 to 192.0.2.1 for x",
+            "make security association 0x205 to 192.0.2.2 for x",
+            "make policy out for IPv4 of if_id 5 from 192.0.2.1 to 192.0.2.2 for x",
+            "make policy in for IPv4 of if_id 5 from 192.0.2.2 to 192.0.2.1 for x",
+        ]
+    );
+    let debug = format!("{plan:?} {desired:?}");
+    for secret in ["90", "107", "5a5a", "6b6b"] {
+        assert!(!debug.contains(secret), "{secret} is in {debug}");
+    }
+    follow(&mut kernel, &plan);
+    assert_eq!(super::plan(&desired, &kernel), Plan::default());
+    lead(&mut kernel, &Desired::default());
+    assert_eq!(kernel.ipsec, Default::default());
+}
+
+#[test]
+fn an_ike_daemon_s_tunnel_is_an_interface_alone() {
+    let mut one = ipsec_tunnel("x", 5, "192.0.2.2");
+    one.kind = TunnelKind::Ipsec {
+        if_id: 5,
+        keying: Keying::Ike,
+    };
+    one.associations = None;
+    let (_, kernel) = settled(&config(&[("blue", 7, &[("one", one)])]));
+    assert!(kernel.links.contains_key("x"));
+    assert_eq!(kernel.ipsec, Default::default());
+}
+
+#[test]
+fn keys_and_indexes_change_in_place_and_the_new_is_there_before_the_old_goes() {
+    let before = ipsec_tunnel("x", 5, "192.0.2.2");
+    let (_, kernel) = settled(&config(&[("blue", 7, &[("one", before.clone())])]));
+    let changed = |change: fn(&mut Associations)| {
+        let mut after = before.clone();
+        change(after.associations.as_mut().unwrap());
+        let desired = Desired::from_config(&config(&[("blue", 7, &[("one", after)])]));
+        let plan = plan(&desired, &kernel);
+        let mut kernel = kernel.clone();
+        follow(&mut kernel, &plan);
+        assert_eq!(super::plan(&desired, &kernel), Plan::default());
+        shown(&plan)
+    };
+    let key = [
+        "delete security association 0x205 to 192.0.2.2",
+        "make security association 0x205 to 192.0.2.2 for x",
+    ];
+    assert_eq!(changed(|to| to.outbound.key.0[35] = 1), key);
+    assert_eq!(changed(|to| to.copies_dscp = true), key);
+    assert_eq!(
+        changed(|to| to.replay_window = 64),
+        [
+            "delete security association 0x105 to 192.0.2.1",
+            "make security association 0x105 to 192.0.2.1 for x",
+        ]
+    );
+    assert_eq!(
+        changed(|to| to.outbound.spi = 0x300),
+        [
+            "make security association 0x300 to 192.0.2.2 for x",
+            "delete security association 0x205 to 192.0.2.2",
+        ]
+    );
+}
+
+#[test]
+fn a_state_whose_numbers_run_out_is_made_anew_and_a_hidden_key_is_taken_as_right() {
+    let one = ipsec_tunnel("x", 5, "192.0.2.2");
+    let (desired, mut kernel) = settled(&config(&[("blue", 7, &[("one", one)])]));
+    for (state, _) in kernel.ipsec.states.values_mut() {
+        state.key.0.fill(0);
+    }
+    assert_eq!(plan(&desired, &kernel), Plan::default());
+    for (state, sent) in kernel.ipsec.states.values_mut() {
+        if state.id.spi == 0x205 {
+            *sent = u32::MAX / 2 + 1;
+        }
+    }
+    assert_eq!(
+        shown(&plan(&desired, &kernel)),
+        [
+            "delete security association 0x205 to 192.0.2.2",
+            "make security association 0x205 to 192.0.2.2 for x",
+        ]
+    );
+}
+
 fn any_tunnel() -> impl Strategy<Value = Tunnel> {
     let kind = prop_oneof![
         (1..3_u32).prop_map(|vni| TunnelKind::Vxlan { vni, port: 4789 }),
         Just(TunnelKind::Gre { key: Some(5) }),
         Just(TunnelKind::IpIp),
         Just(TunnelKind::Gue { port: 6080 }),
+        Just(TunnelKind::Ipsec {
+            if_id: 0,
+            keying: Keying::Static
+        }),
     ];
     let inner = prop_oneof![
         Just(("10.255.0.1/30", "10.255.0.2", "10.0.0.0/8")),
@@ -382,6 +524,11 @@ fn any_config() -> impl Strategy<Value = Config> {
             let tunnels: Vec<(String, Tunnel)> = (tunnels.into_iter().enumerate().take(count))
                 .map(|(number, mut tunnel)| {
                     tunnel.device = format!("t{}", (number + shift) % 5);
+                    if matches!(tunnel.kind, TunnelKind::Ipsec { .. }) {
+                        let number = u32::try_from(number + 1).unwrap();
+                        let ipsec = ipsec_tunnel("", number, "192.0.2.2");
+                        (tunnel.kind, tunnel.associations) = (ipsec.kind, ipsec.associations);
+                    }
                     (format!("tunnel-{number}"), tunnel)
                 })
                 .collect();
@@ -404,6 +551,7 @@ proptest! {
         prop_assert_eq!(plan(&desired, &kernel), Plan::default());
         lead(&mut kernel, &Desired::default());
         prop_assert!(kernel.links.is_empty() && kernel.routes.is_empty() && kernel.rules.is_empty());
+        prop_assert_eq!(kernel.ipsec, Default::default());
     }
 }
 
