@@ -97,15 +97,7 @@ impl Tunnel<'_> {
              link set underlay mtu {LINK_MTU}
              link add x0 mtu {mtu} type xfrm dev underlay if_id {FAR_IF_ID}\n"
         );
-        for any in ["0.0.0.0/0", "::/0"] {
-            for (direction, from, to) in [("out", far, edge), ("in", edge, far), ("fwd", edge, far)]
-            {
-                batch += &format!(
-                    "xfrm policy add src {any} dst {any} dir {direction} if_id {FAR_IF_ID} tmpl \
-                     src {from} dst {to} proto esp reqid 1 mode tunnel\n"
-                );
-            }
-        }
+        batch += &policies(*far, *edge, FAR_IF_ID);
         batch += &format!(
             "addr add {inside}/30 dev x0
              addr add {inside_v6}/64 dev x0 nodad
@@ -119,39 +111,57 @@ impl Tunnel<'_> {
 
     /// Gives the far end keys, in the place of those that it has.
     fn set_far_keys(&self, generation: u8) -> Result<()> {
-        let Self { edge, far, .. } = self;
-        let mut batch = "xfrm state flush\n".to_owned();
-        for (direction, from, to) in [(0, far, edge), (1, edge, far)] {
-            batch += &format!(
-                "xfrm state add src {from} dst {to} proto esp spi {:#x} reqid 1 mode tunnel if_id \
-                 {FAR_IF_ID} flag af-unspec aead rfc4106(gcm(aes)) 0x{} 128\n",
-                spi(direction),
-                self.secret(direction, generation)
-            );
-        }
-        self.site.gateway().ip(&batch)
+        let states = self.states(FAR_IF_ID, generation);
+        let gateway = self.site.gateway();
+        gateway.ip(&format!("xfrm state flush\n{states}"))
     }
 
-    /// The lab's configuration with this tunnel in the place of the site's VXLAN tunnel.
+    /// Lines of `ip` that make the states of one end.
+    fn states(&self, if_id: u32, generation: u8) -> String {
+        let Self { edge, far, .. } = self;
+        let state = |direction, from, to| {
+            format!(
+                "xfrm state add src {from} dst {to} proto esp spi {:#x} reqid 1 mode tunnel if_id \
+                 {if_id} flag af-unspec aead rfc4106(gcm(aes)) 0x{} 128\n",
+                spi(direction),
+                self.secret(direction, generation)
+            )
+        };
+        state(0, far, edge) + &state(1, edge, far)
+    }
+
+    /// The lab's configuration with this tunnel, its keys in files, in the place of the site's VXLAN
+    /// tunnel.
     fn configure(&self, lab: &Lab, text: &str) -> Result<String> {
-        let (name, device) = (self.site.name(), self.device());
+        let file = |direction: &str| {
+            let file = format!("{}-{direction}.key", self.site.name());
+            lab.files().join(file).display().to_string()
+        };
+        let table = format!(
+            "keying = \"static\", spi_in = {:#x}, spi_out = {:#x}, key_in_file = \"{}\", \
+             key_out_file = \"{}\"{}",
+            spi(0),
+            spi(1),
+            file("in"),
+            file("out"),
+            self.keys
+        );
+        self.configure_as(text, &table)
+    }
+
+    /// The same, with this table.
+    fn configure_as(&self, text: &str, table: &str) -> Result<String> {
         let vxlan = format!(
             "kind = \"vxlan\"\nvni = {}\nremote = \"{}\"\n",
             self.site.vni(),
             self.site.underlay()
         );
         let (before, after) = text.split_once(&vxlan).context("there is its tunnel")?;
-        let (keys, tunnel_keys) = (self.keys, self.tunnel_keys);
-        let file = |direction: &str| lab.files().join(format!("{name}-{direction}.key"));
         let ipsec = format!(
-            "kind = \"ipsec\"\nremote = \"{}\"\ndevice = \"{device}\"\n{tunnel_keys}ipsec = {{ \
-             keying = \"static\", spi_in = {:#x}, spi_out = {:#x}, key_in_file = \"{}\", \
-             key_out_file = \"{}\"{keys} }}\n",
+            "kind = \"ipsec\"\nremote = \"{}\"\ndevice = \"{}\"\n{}ipsec = {{ {table} }}\n",
             self.far,
-            spi(0),
-            spi(1),
-            file("in").display(),
-            file("out").display(),
+            self.device(),
+            self.tunnel_keys,
         );
         // The default MTU is to fit.
         Ok([before, &ipsec, &after.replacen("mtu = 1550\n", "", 1)].concat())
@@ -168,6 +178,21 @@ impl Tunnel<'_> {
         }
         Ok(())
     }
+}
+
+/// Lines of `ip` that make the policies of one end.
+fn policies(own: IpAddr, other: IpAddr, if_id: u32) -> String {
+    let mut lines = String::new();
+    for any in ["0.0.0.0/0", "::/0"] {
+        for (direction, from, to) in [("out", own, other), ("in", other, own), ("fwd", other, own)]
+        {
+            lines += &format!(
+                "xfrm policy add src {any} dst {any} dir {direction} if_id {if_id} tmpl src {from} \
+                 dst {to} proto esp reqid 1 mode tunnel\n"
+            );
+        }
+    }
+    lines
 }
 
 /// The index of what the edge receives (0) and sends (1); the same for each site.
@@ -348,6 +373,37 @@ fn associations_outlive_the_agent_change_with_their_keys_and_go_with_detach() ->
     eventually("the device is gone", DEADLINE, || {
         lab.edge().ip("link show x-blue").is_err()
     })?;
+    assert_eq!([shown(&lab, "state")?, shown(&lab, "policy")?], theirs);
+    Ok(())
+}
+
+#[test]
+fn an_ike_daemon_s_associations_are_used_and_left_alone() -> Result<()> {
+    let test = "an_ike_daemon_s_associations_are_used_and_left_alone";
+    let Some(lab) = lab_with_xfrm(test)? else {
+        return Ok(());
+    };
+    let tunnel = Tunnel::blue(&lab);
+    tunnel.connect()?;
+    let (tcp, six) = (Lab::vip(10, 80), Lab::vip_v6(0x10, 80));
+    let table = "keying = \"ike\", if_id = 42";
+    let text = tunnel.configure_as(&lab.configuration(), table)?
+        + MONITORS
+        + &Service::tcp("web", "blue", tcp).text()
+        + &Service::tcp("web6", "blue", six).text();
+    let mut edge = Edge::start(&lab, &text)?;
+    wait_tunnel(&mut edge, "blue", "unhealthy")?;
+    // As a daemon would, once both ends have agreed.
+    let made = tunnel.states(42, 0) + &policies(tunnel.edge, tunnel.far, 42);
+    lab.edge().ip(&made)?;
+    wait_tunnel(&mut edge, "blue", "healthy")?;
+    edge.wait_healthy()?;
+    tunnel.serves(&lab, tcp, six, 100_000)?;
+    let theirs = [shown(&lab, "state")?, shown(&lab, "policy")?];
+    assert_eq!(theirs[0].matches("if_id 0x2a").count(), 2, "{theirs:?}");
+    edge.terminate()?;
+    assert!(edge.lbxdp(&["detach"])?.status.success());
+    assert!(lab.edge().ip("link show x-blue").is_err());
     assert_eq!([shown(&lab, "state")?, shown(&lab, "policy")?], theirs);
     Ok(())
 }
