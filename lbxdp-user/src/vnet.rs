@@ -36,3 +36,4 @@ pub use network::{Network, NetworkEvent, Refusal};
 pub use observe::{ForeignRoute, Link, Observed};
 pub use plan::{Command, Plan, Problem, plan, removal};
 pub use resolve::{Hop, NextHop, Query, Unresolved};
+pub use wireguard::last_handshake;

@@ -184,6 +184,20 @@ fn a_connector_that_dials_in_by_wireguard_carries_traffic_both_ways() -> Result<
         let tunnel = status.tunnel("blue", "blue-1");
         tunnel.is_ok_and(|tunnel| tunnel["health"] == "healthy" && tunnel["kind"] == "wireguard")
     })?;
+    let status = edge.status()?;
+    let last = &status.tunnel("blue", "blue-1")?["last_handshake"];
+    assert!(
+        last.as_str().is_some_and(|time| time.ends_with('Z')),
+        "{last}"
+    );
+    let green = status.tunnel("green", "green-1")?;
+    assert_eq!(green.get("last_handshake"), None, "it is of another kind");
+    let shown = edge.lbxdp(&["status"])?.stdout;
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    assert!(
+        shown.contains("handshake") && shown.contains("s ago"),
+        "{shown}"
+    );
     blue_serves_both_versions(&lab, tcp, six, 300_000)?;
     let told = edge.explain("tcp", SocketAddr::new(Lab::CLIENT.into(), 40_000), tcp)?;
     assert!(told.contains("hand over to wg-blue"), "{told}");

@@ -20,7 +20,7 @@ use crate::config::model::Config;
 use crate::dataplane::{Attachment, Dataplane, LoadOptions, PlanError};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
 use crate::state::State;
-use crate::vnet::{Network, NetworkEvent};
+use crate::vnet::{self, Network, NetworkEvent};
 use flows::FlowSweeps;
 use problems::{Part, Problems};
 use repetition::Repetition;
@@ -305,6 +305,7 @@ impl Owner {
             census: self.sweeps.census(),
             sessions: self.session_status(),
             flows: self.flow_status(),
+            last_handshake: &vnet::last_handshake,
             node: api::Node {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),

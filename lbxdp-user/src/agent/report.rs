@@ -9,7 +9,7 @@ use lbxdp_ebpf::abi::{self, EntityKind, OriginIndex, Row};
 use lbxdp_ebpf::verdict;
 
 use crate::api::{self, Cause, HealthState, Share, Traffic};
-use crate::config::model::{LoadBalancer, Pool, Tunnel};
+use crate::config::model::{LoadBalancer, Pool, Tunnel, TunnelKind};
 use crate::dataplane::Counters;
 use crate::health::{Health, ProbeKey};
 use crate::reconcile::{self, TableName};
@@ -28,6 +28,8 @@ pub(super) struct Report<'a> {
     pub(super) sessions: api::Sessions,
     pub(super) flows: api::Flows,
     pub(super) node: api::Node,
+    /// When the peer of a WireGuard device last agreed on keys.
+    pub(super) last_handshake: &'a dyn Fn(&str) -> Option<SystemTime>,
 }
 
 /// Rows of a table by their owner, and how many there are.
@@ -243,6 +245,9 @@ impl Report<'_> {
             mtu: tunnel.mtu,
             health: self.health_state(&key),
             next_hop_problem: reconcile::tunnel_hop_problem(self.state.hops(), tunnel),
+            last_handshake: (tunnel.kind == TunnelKind::Wireguard)
+                .then(|| (self.last_handshake)(&tunnel.device).map(timestamp))
+                .flatten(),
             traffic: traffic_of(traffic),
         }
     }

@@ -213,6 +213,9 @@ pub struct Tunnel {
     pub health: HealthState,
     /// Why no packet can be sent into it, when its next hop is not resolved.
     pub next_hop_problem: Option<String>,
+    /// When the peer of a WireGuard tunnel last agreed on keys with this node, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handshake: Option<String>,
     /// What it has carried.
     #[serde(flatten)]
     pub traffic: Traffic,

@@ -11,6 +11,7 @@ use comfy_table::Cell;
 use super::place::Socket;
 use super::style::{amount, colour, percent, state, table};
 use crate::api::{self, Cause, HealthState, Request, Response, Status};
+use crate::config::model::TunnelKind;
 
 /// Arguments of `lbxdp status`.
 #[derive(clap::Args, Debug)]
@@ -65,7 +66,7 @@ pub fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::R
     print_node(status, now, out)?;
     print_load_balancers(status, out)?;
     print_pools(status, now, out)?;
-    print_virtual_networks(status, now, out)?;
+    print_virtual_networks(&status.virtual_networks, now, out)?;
     print_sessions(status, out)?;
     print_flows(status, out)?;
     print_drops(status, out)
@@ -180,20 +181,26 @@ fn print_pools(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow:
 }
 
 fn print_virtual_networks(
-    status: &Status,
+    networks: &[api::VirtualNetwork],
     now: SystemTime,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    if status.virtual_networks.is_empty() {
+    if networks.is_empty() {
         return Ok(());
     }
     writeln!(out, "\nVirtual networks")?;
-    let mut tunnels = table([
+    let mut heads = vec![
         "network", "tunnel", "kind", "device", "to", "health", "since", "why", "packets", "bytes",
-    ]);
-    for network in &status.virtual_networks {
+    ];
+    let mut all = (networks.iter()).flat_map(|network| &network.tunnels);
+    let has_wireguard = all.any(|tunnel| tunnel.kind == TunnelKind::Wireguard.name());
+    if has_wireguard {
+        heads.push("handshake");
+    }
+    let mut tunnels = table(heads);
+    for network in networks {
         for tunnel in &network.tunnels {
-            tunnels.add_row([
+            let mut row = vec![
                 Cell::new(&network.name),
                 Cell::new(&tunnel.name),
                 Cell::new(&tunnel.kind),
@@ -208,7 +215,11 @@ fn print_virtual_networks(
                 )),
                 Cell::new(amount(tunnel.traffic.packets)),
                 Cell::new(amount(tunnel.traffic.bytes)),
-            ]);
+            ];
+            if has_wireguard {
+                row.push(Cell::new(handshake(tunnel, now)));
+            }
+            tunnels.add_row(row);
         }
     }
     writeln!(out, "{tunnels}")?;
@@ -288,6 +299,15 @@ fn print_drops(status: &Status, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long ago the peer of a WireGuard tunnel last agreed on keys.
+fn handshake(tunnel: &api::Tunnel, now: SystemTime) -> String {
+    match &tunnel.last_handshake {
+        Some(last) => format!("{} ago", age(Some(last), now)),
+        None if tunnel.kind == TunnelKind::Wireguard.name() => "none".to_owned(),
+        None => String::new(),
+    }
+}
+
 fn why(cause: Option<&Cause>, health: &HealthState, next_hop_problem: Option<&str>) -> String {
     match (cause, &health.reason, next_hop_problem) {
         (Some(Cause::Tunnel(tunnel)), _, _) => format!("tunnel {tunnel} is down"),
@@ -327,6 +347,55 @@ mod tests {
         assert_eq!(age("2026-01-03T00:00:00Z"), "1h 2m");
         assert_eq!(age("2026-01-01T00:00:00Z"), "2d 1h");
         assert_eq!(super::age(None, now), "-");
+    }
+
+    fn tunnel(kind: &str, last_handshake: Option<&str>) -> api::Tunnel {
+        api::Tunnel {
+            name: "one".to_owned(),
+            kind: kind.to_owned(),
+            device: format!("lbx-{kind}"),
+            local: None,
+            remote: None,
+            addresses: Vec::new(),
+            mtu: 1420,
+            health: HealthState {
+                health: "healthy".to_owned(),
+                since: None,
+                reason: None,
+                rtt_ms: None,
+            },
+            next_hop_problem: None,
+            last_handshake: last_handshake.map(str::to_owned),
+            traffic: api::Traffic::default(),
+        }
+    }
+
+    fn printed(tunnels: Vec<api::Tunnel>) -> String {
+        let network = api::VirtualNetwork {
+            name: "blue".to_owned(),
+            id: 7,
+            tunnels,
+        };
+        let now = humantime::parse_rfc3339("2026-01-03T01:02:03Z").expect("a time");
+        let mut out = Vec::new();
+        print_virtual_networks(&[network], now, &mut out).expect("a vector takes all");
+        String::from_utf8(out).expect("it is text")
+    }
+
+    #[test]
+    fn handshakes_are_those_of_wireguard() {
+        let text = printed(vec![
+            tunnel("wireguard", Some("2026-01-03T01:02:00Z")),
+            tunnel("wireguard", None),
+            tunnel("gre", None),
+        ]);
+        let lines: Vec<&str> = text.trim().lines().map(str::trim_end).collect();
+        assert!(lines[1].ends_with("handshake"), "{text}");
+        assert!(lines[2].ends_with("3s ago"), "{text}");
+        assert!(lines[3].ends_with("none"), "{text}");
+        assert!(!printed(vec![tunnel("gre", None)]).contains("handshake"));
+        let json = serde_json::to_string(&tunnel("gre", None)).expect("it is JSON");
+        assert!(!json.contains("handshake"), "{json}");
     }
 
     #[test]

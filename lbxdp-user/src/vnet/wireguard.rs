@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use rtnetlink::packet_core::{DefaultNla, Emitable as _, NLM_F_ACK, NLM_F_DUMP, NlasIterator};
@@ -29,6 +30,7 @@ const WGPEER_A_PRESHARED_KEY: u16 = 2;
 const WGPEER_A_FLAGS: u16 = 3;
 const WGPEER_A_ENDPOINT: u16 = 4;
 const WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL: u16 = 5;
+const WGPEER_A_LAST_HANDSHAKE_TIME: u16 = 6;
 const WGPEER_A_ALLOWEDIPS: u16 = 9;
 const WGPEER_F_REPLACE_ALLOWEDIPS: u32 = 2;
 
@@ -126,6 +128,26 @@ pub(super) fn get(name: &str) -> Result<Set, Refusal> {
     let answers =
         Family::find("wireguard")?.request(WG_CMD_GET_DEVICE, NLM_F_DUMP, &[ifname(name)])?;
     Ok(read(&answers))
+}
+
+/// When the peer of a device last agreed on keys with this node; nothing if it has not yet, or the
+/// device is not there.
+#[must_use]
+pub fn last_handshake(name: &str) -> Option<SystemTime> {
+    let answers = Family::find("wireguard")
+        .and_then(|family| family.request(WG_CMD_GET_DEVICE, NLM_F_DUMP, &[ifname(name)]));
+    handshake(&answers.ok()?)
+}
+
+fn handshake(answers: &[Vec<u8>]) -> Option<SystemTime> {
+    let peers = (answers.iter()).flat_map(|answer| list(value(answer, WGDEVICE_A_PEERS)));
+    let times = peers.filter_map(|peer| {
+        // A `struct __kernel_timespec`; zero is never.
+        let time = value(&peer, WGPEER_A_LAST_HANDSHAKE_TIME)?;
+        let seconds = u64::from_ne_bytes(time.get(..8)?.try_into().ok()?);
+        (seconds != 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    });
+    times.max()
 }
 
 fn ifname(name: &str) -> DefaultNla {
@@ -347,6 +369,25 @@ mod tests {
         let message = bytes(&keys());
         let set = read(&[message.clone(), message]);
         assert_eq!(set.peers.len(), 1);
+    }
+
+    #[test]
+    fn the_last_handshake_is_read_and_zero_is_none() {
+        let answer = |seconds: u64| {
+            let mut time = seconds.to_ne_bytes().to_vec();
+            time.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+            let peer = nested(0, &[DefaultNla::new(WGPEER_A_LAST_HANDSHAKE_TIME, time)]);
+            let device = [ifname("wg0"), nested(WGDEVICE_A_PEERS, &[peer])];
+            let mut bytes = vec![0; device.as_slice().buffer_len()];
+            device.as_slice().emit(&mut bytes);
+            bytes
+        };
+        assert_eq!(
+            handshake(&[answer(1_700_000_000)]),
+            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+        );
+        assert_eq!(handshake(&[answer(0)]), None);
+        assert_eq!(handshake(&[]), None);
     }
 
     #[test]
