@@ -14,6 +14,8 @@ use crate::{DEADLINE, lab_for_agent, served_since, start_load};
 
 /// Of the far ends' interfaces; ours have numbers of their own.
 const FAR_IF_ID: u32 = 9;
+/// `reqid` of what the agent makes.
+const OUR_REQID: u32 = 1_819_829_360;
 /// The MTU of all links below: what the tunnels' default MTU is meant for.
 const LINK_MTU: u16 = 1500;
 
@@ -286,7 +288,9 @@ fn esp_over_both_ip_versions_carries_traffic_both_ways() -> Result<()> {
 
 /// What `ip xfrm` shows of the edge, without counters.
 fn shown(lab: &Lab, what: &str) -> Result<String> {
-    lab.edge().ip_output(&format!("xfrm {what} list"))
+    let all = lab.edge().ip_output(&format!("xfrm {what} list"))?;
+    let lines = all.lines().filter(|line| !line.contains("anti-replay"));
+    Ok(lines.flat_map(|line| [line, "\n"]).collect())
 }
 
 #[test]
@@ -374,6 +378,60 @@ fn associations_outlive_the_agent_change_with_their_keys_and_go_with_detach() ->
         lab.edge().ip("link show x-blue").is_err()
     })?;
     assert_eq!([shown(&lab, "state")?, shown(&lab, "policy")?], theirs);
+    Ok(())
+}
+
+/// How many packets the edge's own association has sent.
+fn sent(lab: &Lab) -> Result<u32> {
+    let states = lab.edge().ip_output("xfrm state list")?;
+    let ours = format!("spi {:#010x} reqid {OUR_REQID} ", spi(1));
+    let (_, of_it) = states.split_once(&ours).context(states.clone())?;
+    let (_, number) = of_it.split_once("oseq 0x").context(states.clone())?;
+    let digits = number.split(',').next().unwrap_or_default();
+    Ok(u32::from_str_radix(digits, 16)?)
+}
+
+#[test]
+fn an_association_is_adopted_and_made_anew_before_its_numbers_run_out() -> Result<()> {
+    let test = "an_association_is_adopted_and_made_anew_before_its_numbers_run_out";
+    let Some(lab) = lab_with_xfrm(test)? else {
+        return Ok(());
+    };
+    let tunnel = Tunnel {
+        keys: ", if_id = 41",
+        ..Tunnel::blue(&lab)
+    };
+    tunnel.connect()?;
+    tunnel.write_keys(&lab, 0)?;
+    // As the last agent has left it, after half of all numbers.
+    const BEFORE: u32 = 0x8000_0000 - 400;
+    lab.edge().ip(&format!(
+        "xfrm state add src {} dst {} proto esp spi {:#x} reqid {OUR_REQID} mode tunnel if_id 41 \
+         flag af-unspec extra-flag dont-encap-dscp replay-oseq {BEFORE:#x} aead rfc4106(gcm(aes)) \
+         0x{} 128",
+        tunnel.edge,
+        tunnel.far,
+        spi(1),
+        tunnel.secret(1, 0)
+    ))?;
+    assert_eq!(sent(&lab)?, BEFORE);
+    let (tcp, six) = (Lab::vip(10, 80), Lab::vip_v6(0x10, 80));
+    let text = tunnel.configure(&lab, &lab.configuration())?
+        + MONITORS
+        + &Service::tcp("web", "blue", tcp).text()
+        + &Service::tcp("web6", "blue", six).text();
+    let mut edge = Edge::start(&lab, &text)?;
+    wait_tunnel(&mut edge, "blue", "healthy")?;
+    let taken_over = sent(&lab)?;
+    assert!(taken_over > BEFORE, "{taken_over:#x}");
+    edge.wait_healthy()?;
+    eventually("the association is made anew", DEADLINE * 4, || {
+        // Until it has sent what is enough for the agent.
+        tunnel.serves(&lab, tcp, six, 300_000).is_ok() && sent(&lab).is_ok_and(|sent| sent < BEFORE)
+    })?;
+    edge.wait_healthy()?;
+    tunnel.serves(&lab, tcp, six, 300_000)?;
+    assert!(sent(&lab)? < BEFORE);
     Ok(())
 }
 
