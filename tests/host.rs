@@ -1,5 +1,7 @@
 //! The fixture table and properties of the packet path, on the host.
 
+#[path = "host/consistency.rs"]
+mod consistency;
 #[path = "host/isolation.rs"]
 mod isolation;
 

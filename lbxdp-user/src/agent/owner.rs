@@ -302,6 +302,7 @@ impl Owner {
             state: &self.state,
             counters: &counters,
             published: &|slot| content.tables.get(&slot).map(|table| table.rows.as_slice()),
+            origins: &content.origins,
             census: self.sweeps.census(),
             sessions: self.session_status(),
             flows: self.flow_status(),

@@ -14,7 +14,7 @@ use crate::dataplane::Counters;
 use crate::health::{Health, ProbeKey};
 use crate::reconcile::{self, TableName};
 use crate::sessions::Census;
-use crate::state::State;
+use crate::state::{Risk, State};
 use crate::steering::{TablePlan, pool_state, shares};
 
 /// What a status is made of.
@@ -23,6 +23,8 @@ pub(super) struct Report<'a> {
     pub(super) counters: &'a Counters,
     /// The rows in force, by slot of `TABLES`.
     pub(super) published: &'a dyn Fn(u32) -> Option<&'a [Row]>,
+    /// The origins in force.
+    pub(super) origins: &'a BTreeMap<OriginIndex, abi::Origin>,
     /// Translated flows, as of the last sweep.
     pub(super) census: &'a Census,
     pub(super) sessions: api::Sessions,
@@ -56,7 +58,8 @@ impl Report<'_> {
                 let table = names.get(name.as_str());
                 let plan = table.and_then(|table| self.state.plans().get(*table));
                 let owned = table.and_then(|table| ownership.get(*table));
-                self.load_balancer(name, balancer, plan, owned)
+                let rows = self.rows(table.copied(), owned);
+                self.load_balancer(name, balancer, plan, owned, rows)
             })
             .collect();
         let pools = config
@@ -99,6 +102,7 @@ impl Report<'_> {
             .map(|(reason, count)| reason_count(*reason, *count))
             .collect();
         api::Status {
+            draining: self.draining(),
             node: self.node,
             load_balancers,
             pools,
@@ -124,6 +128,7 @@ impl Report<'_> {
         balancer: &LoadBalancer,
         plan: Option<&TablePlan>,
         owned: Option<&Ownership>,
+        rows: api::Rows,
     ) -> api::LoadBalancer {
         let listeners = balancer
             .listeners
@@ -172,7 +177,67 @@ impl Report<'_> {
             fallback_pool: balancer.fallback_pool.clone(),
             listeners,
             shares,
+            rows,
         }
+    }
+
+    fn rows(&self, table: Option<&TableName>, owned: Option<&Ownership>) -> api::Rows {
+        let Risk {
+            generation,
+            insert,
+            lookup_only,
+            until,
+        } = table.map_or_else(Risk::default, |table| self.state.risk(table));
+        api::Rows {
+            all: owned.map_or(0, |owned| owned.size),
+            moved: generation,
+            moved_until: until.map(timestamp),
+            will_move: insert,
+            looked_up: lookup_only,
+        }
+    }
+
+    /// Origins that take no new flows: those that are leaving the maps, and those that are configured
+    /// so and are still counted on by rows, or have flows.
+    fn draining(&self) -> Vec<api::Draining> {
+        let leaving: BTreeMap<OriginIndex, Option<SystemTime>> = (self.state.leaving())
+            .map(|(slot, _, until)| (slot, until))
+            .collect();
+        let takes_new = |name: &str| {
+            let (pool, origin) = name.split_once('/')?;
+            let pool = self.state.config().pools.get(pool)?;
+            let origin = pool.origins.get(origin)?;
+            Some(pool.enabled && origin.enabled && origin.weight > 0.0)
+        };
+        let slots = self.state.slots();
+        let names = (slots.of(EntityKind::Origin)).chain(slots.leaving(EntityKind::Origin));
+        names
+            .filter_map(|(name, slot)| {
+                let slot = OriginIndex::try_from(slot).ok()?;
+                let origin = self.origins.get(&slot)?;
+                let flows = self.state.tracked().of_origin(slot);
+                let left = leaving.get(&slot).copied();
+                let until = left.unwrap_or_else(|| self.state.kept_until(slot));
+                let state = match takes_new(name) {
+                    None => "leaving",
+                    Some(false) => "draining",
+                    // Of a pool that nobody uses any more.
+                    Some(true) if left.is_some() => "leaving",
+                    Some(true) => return None,
+                };
+                if left.is_none() && flows == 0 && until.is_none() {
+                    return None;
+                }
+                Some(api::Draining {
+                    name: name.to_owned(),
+                    state: state.to_owned(),
+                    address: origin.address.to_ip(),
+                    port: origin.port.get(),
+                    flows,
+                    until: until.map(timestamp),
+                })
+            })
+            .collect()
     }
 
     fn pool(&self, name: &str, pool: &Pool, tables: &[&Ownership]) -> api::Pool {

@@ -16,6 +16,8 @@ pub struct Status {
     pub load_balancers: Vec<LoadBalancer>,
     /// Pools, by name.
     pub pools: Vec<Pool>,
+    /// Origins that take no new flows, but may still have some from before.
+    pub draining: Vec<Draining>,
     /// VNets, by name.
     pub virtual_networks: Vec<VirtualNetwork>,
     /// Flows whose source address is translated.
@@ -75,6 +77,40 @@ pub struct LoadBalancer {
     pub listeners: Vec<Listener>,
     /// Share of its rows, by origin; origins without rows are left out.
     pub shares: Vec<Share>,
+    /// How many of its rows are at risk: the flow table is asked for these alone.
+    pub rows: Rows,
+}
+
+/// The rows of a load balancer; a row may be counted twice.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Rows {
+    /// All there are; load balancers of the same pools share them.
+    pub all: u32,
+    /// Those that an edit has moved lately: flows from before stay with the owner before.
+    pub moved: u32,
+    /// Until when the last of these are taken to have flows from before.
+    pub moved_until: Option<String>,
+    /// Those that will move when everybody is healthy: their flows are recorded until then.
+    pub will_move: u32,
+    /// Those whose flows were recorded, and still count.
+    pub looked_up: u32,
+}
+
+/// An origin that takes no new flows, but may still have some from before.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Draining {
+    /// `pool/origin`.
+    pub name: String,
+    /// `draining` when it is configured, with weight 0 or disabled; else `leaving`.
+    pub state: String,
+    /// Its address within its VNet.
+    pub address: IpAddr,
+    /// Its port; 0 is the listener's.
+    pub port: u16,
+    /// Flows left, of those that have shown themselves since it takes no new ones.
+    pub flows: u64,
+    /// Until when flows from before may still show themselves.
+    pub until: Option<String>,
 }
 
 /// An offered transport address.

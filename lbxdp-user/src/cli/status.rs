@@ -65,7 +65,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 pub fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
     print_node(status, now, out)?;
     print_load_balancers(status, out)?;
+    print_risks(status, now, out)?;
     print_pools(status, now, out)?;
+    print_draining(status, now, out)?;
     print_virtual_networks(&status.virtual_networks, now, out)?;
     print_sessions(status, out)?;
     print_flows(status, out)?;
@@ -134,6 +136,57 @@ fn print_load_balancers(status: &Status, out: &mut dyn Write) -> anyhow::Result<
         }
     }
     writeln!(out, "{listeners}")?;
+    Ok(())
+}
+
+/// Rows at risk, if there are any: in quiet times there are none.
+fn print_risks(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut risks = table([
+        "name",
+        "rows",
+        "moved by edits",
+        "for",
+        "moved by health",
+        "looked up",
+    ]);
+    for balancer in &status.load_balancers {
+        let rows = &balancer.rows;
+        if rows.moved + rows.will_move + rows.looked_up == 0 {
+            continue;
+        }
+        risks.add_row([
+            balancer.name.clone(),
+            amount(rows.all.into()),
+            amount(rows.moved.into()),
+            rest(rows.moved_until.as_deref(), now),
+            amount(rows.will_move.into()),
+            amount(rows.looked_up.into()),
+        ]);
+    }
+    if risks.row_count() > 0 {
+        writeln!(out, "\nRows whose flows are tracked")?;
+        writeln!(out, "{risks}")?;
+    }
+    Ok(())
+}
+
+/// Origins that take no new flows, if there are any.
+fn print_draining(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
+    if status.draining.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nDraining")?;
+    let mut origins = table(["origin", "address", "state", "flows left", "for"]);
+    for origin in &status.draining {
+        origins.add_row([
+            origin.name.clone(),
+            std::net::SocketAddr::new(origin.address, origin.port).to_string(),
+            origin.state.clone(),
+            amount(origin.flows),
+            rest(origin.until.as_deref(), now),
+        ]);
+    }
+    writeln!(out, "{origins}")?;
     Ok(())
 }
 
@@ -322,7 +375,19 @@ fn age(since: Option<&str>, now: SystemTime) -> String {
     let Some(since) = since.and_then(|since| humantime::parse_rfc3339(since).ok()) else {
         return "-".to_owned();
     };
-    let seconds = now.duration_since(since).unwrap_or_default().as_secs();
+    units(now.duration_since(since).unwrap_or_default())
+}
+
+/// How long an RFC 3339 time is still to come, in one or two units.
+fn rest(until: Option<&str>, now: SystemTime) -> String {
+    let Some(until) = until.and_then(|until| humantime::parse_rfc3339(until).ok()) else {
+        return "-".to_owned();
+    };
+    units(until.duration_since(now).unwrap_or_default())
+}
+
+fn units(time: Duration) -> String {
+    let seconds = time.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600, seconds / 60);
     if days > 0 {
         format!("{days}d {}h", hours % 24)

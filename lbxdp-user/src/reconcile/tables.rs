@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, ROW_GENERATION, Row};
+use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, ROW_INSERT, ROW_LOOKUP, Row};
 
 use super::{enabled_balancers, listener_service};
 use crate::config::model::{Config, LoadBalancer};
@@ -152,8 +152,8 @@ impl Tables {
     }
 
     /// Lets load balancers share a table whose own ones have come to be the same; says whether any
-    /// do. They are the same when no row of them needs to know who owned it before, and all rows have
-    /// the same owners and flags.
+    /// do. They are the same when all rows have the same owners and flags, and none needs to know who
+    /// owned it before, nor which flows it has had.
     pub fn share(&mut self, actual: &Content) -> bool {
         let mut shared = BTreeMap::<TableName, Assigned>::new();
         let tables: Vec<&Assigned> = self.all().collect();
@@ -218,6 +218,9 @@ fn table_name(actual: &Content, slot: u32) -> Option<TableName> {
     Some(TableName(entity.name().to_owned()))
 }
 
+/// The flags of a row that will move, and has not moved lately.
+const RECORDED: u8 = ROW_INSERT | ROW_LOOKUP;
+
 fn are_alike(actual: &Content, one: &TableName, other: &TableName) -> bool {
     let published = |name: &TableName| -> Option<&Published> {
         let named = |slot: &&u32| table_name(actual, **slot).as_ref() == Some(name);
@@ -227,7 +230,9 @@ fn are_alike(actual: &Content, one: &TableName, other: &TableName) -> bool {
         return false;
     };
     let alike = |(one, other): (&Row, &Row)| {
-        one.current == other.current && one.flags == other.flags && one.flags & ROW_GENERATION == 0
+        one.current == other.current
+            && one.flags == other.flags
+            && (one.flags == 0 || one.flags == RECORDED)
     };
     one.rows.len() == other.rows.len() && one.rows.iter().zip(&other.rows).all(alike)
 }

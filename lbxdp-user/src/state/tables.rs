@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use lbxdp_ebpf::abi::{EntityKind, ORIGIN_DOWN, Origin, OriginIndex};
 
 use super::{Risks, State};
-use crate::dataplane::{Content, Desired, Published, TableRows};
+use crate::dataplane::{Content, Desired, TableRows};
 use crate::health::{Health, ProbeKey, Tracker};
 use crate::reconcile::{self, Assigned, TableName};
 use crate::steering::{
@@ -119,7 +119,8 @@ impl State {
                 continue;
             };
             let published = actual.tables.get(&slot);
-            let before = self.before(actual, slot, table);
+            let (source, before) = self.before(actual, slot, table).unzip();
+            let source = source.unwrap_or(slot);
             let known = before.map(|before| owners_in_force(before.rows, table.size));
             let wait = self.first_rows_wait(&table.name, plan, known.as_deref(), now);
             held_until = held_until.max(wait);
@@ -133,7 +134,7 @@ impl State {
                 idle: node.flow_idle,
                 standing: &standing,
                 window: &window,
-                live: &|row| self.tracked.live(slot, row),
+                live: &|row| self.tracked.live(source, row),
             };
             let next = steering::next_rows(before, &owners, &plan.homes, &circumstances);
             risks.add(&table.name, &next);
@@ -160,21 +161,22 @@ impl State {
         self.next_windows = Some(windows);
     }
 
-    /// The rows in force of a table, or of the one that its flows come from.
+    /// The slot and the rows in force of a table, or of the one that its flows come from.
     fn before<'a>(
         &'a self,
         actual: &'a Content,
         slot: u32,
         table: &Assigned,
-    ) -> Option<InForce<'a>> {
+    ) -> Option<(u32, InForce<'a>)> {
         static UNKNOWN: Windows = Windows::NONE;
         let in_force = |slot: u32| {
             let published = actual.tables.get(&slot)?;
-            Some(InForce {
+            let in_force = InForce {
                 rows: &published.rows,
-                previous_rows: Published::previous_rows(published),
+                previous_rows: published.previous_rows(),
                 windows: self.windows.get(&slot).unwrap_or(&UNKNOWN),
-            })
+            };
+            Some((slot, in_force))
         };
         in_force(slot).or_else(|| in_force(table.past?))
     }

@@ -8,6 +8,8 @@ use super::*;
 use crate::dataplane::{Limits, Published, TableRows, plan};
 use crate::reconcile::{Hop, HopKey, hop_keys};
 
+mod flows;
+
 const EXAMPLE: &str = include_str!("../../examples/vnets.toml");
 const PASS: Result<Duration, Failure> = Ok(Duration::from_millis(1));
 

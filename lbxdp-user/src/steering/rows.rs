@@ -174,6 +174,9 @@ impl Step<'_> {
     fn same(&self, before: &InForce<'_>) -> Next {
         let number = self.row as usize;
         let row = before.rows[number];
+        if row == Row::owned_by(self.owner) && !self.insert {
+            return Next { row, end: None };
+        }
         let in_force = self.generation(before, number);
         let generation = if self.unrecorded(row) {
             self.since_now(row.current, in_force)
@@ -192,9 +195,11 @@ impl Step<'_> {
         let overlap = Overlap::new(self.row, size, before.rows.len() as u32);
         let mut previous = [Origin::NONE; 2];
         let mut flags = 0;
+        let mut all_recorded = true;
         for number in overlap.rows() {
             let row = before.rows[number];
             flags |= row.flags;
+            all_recorded &= row.flags & ROW_INSERT != 0;
             let oldest = self.generation(before, number).map(|generation| {
                 let place = overlap.place(number, before.previous_rows);
                 generation.previous[place & 1]
@@ -210,9 +215,8 @@ impl Step<'_> {
             previous = [previous[only & 1]; 2];
         }
         let moves = |owner: OriginIndex| owner != Origin::NONE && (owner != self.owner);
-        let comes_to_move = self.insert && flags & ROW_INSERT == 0;
-        let at_risk =
-            previous.into_iter().any(moves) || (comes_to_move && previous != [Origin::NONE; 2]);
+        let comes_to_move = self.insert && !all_recorded && previous != [Origin::NONE; 2];
+        let at_risk = comes_to_move || previous.into_iter().any(moves);
         let generation = at_risk.then(|| Generation {
             previous,
             end: self.circumstances.now + self.window(previous),
@@ -313,14 +317,17 @@ impl Step<'_> {
         }
         let end = match before.flags {
             0 => None,
-            ROW_LOOKUP => Some(end.unwrap_or(now + idle)),
+            // As long as it has flows; and as these are counted now and then, for a while longer.
+            ROW_LOOKUP => {
+                let live = || (self.circumstances.live)(self.row).then_some(now + idle);
+                let end = end.unwrap_or(now + idle);
+                if now < end { Some(end) } else { live() }
+            }
             _ => Some(now + idle),
         };
-        let stays = end.is_some_and(|end| now < end || (self.circumstances.live)(self.row));
-        let row = if stays { looked_up } else { quiet };
         Next {
-            row,
-            end: end.filter(|_| stays),
+            row: if end.is_some() { looked_up } else { quiet },
+            end,
         }
     }
 

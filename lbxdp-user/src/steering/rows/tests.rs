@@ -124,6 +124,9 @@ fn rows_with_live_flows_are_looked_up_until_these_are_over() {
     lab.now += 10 * IDLE;
     assert_eq!(lab.settle(&[1, 2])[1], looked_up(2, 0, 0));
     lab.live.clear();
+    lab.now += IDLE - SECOND;
+    assert_eq!(lab.settle(&[1, 2])[1], looked_up(2, 0, 0));
+    lab.now += SECOND;
     assert_eq!(lab.settle(&[1, 2]), quiet(&[1, 2]));
 }
 

@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use lbxdp::dataplane::Content;
+use lbxdp::steering::Tracked;
+use lbxdp_ebpf::abi::{
+    ORIGIN_DOWN, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Service,
+};
+use lbxdp_ebpf::hash::reduce;
+
+/// A TCP flow of clients.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Flow {
+    /// The listener that it is with.
+    pub service: Service,
+    /// Its hash, which tells it from all others.
+    pub hash: u32,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Destination {
+    /// The slot.
+    pub origin: OriginIndex,
+    /// Who has it.
+    pub identity: u32,
+}
+
+/// The data path: rows and origins of the maps, and a flow table that holds as many as there are.
+#[derive(Clone, Default, Debug)]
+pub struct Program {
+    flows: BTreeMap<Flow, Entry>,
+    /// How often the flow table was asked or written.
+    pub accesses: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    destination: Destination,
+    seen: SystemTime,
+}
+
+impl Program {
+    /// Where a packet goes, if it is forwarded; `syn` begins a flow.
+    pub fn send(
+        &mut self,
+        maps: &Content,
+        flow: Flow,
+        syn: bool,
+        now: SystemTime,
+    ) -> Option<Destination> {
+        let table = &maps.tables[&maps.listeners.get(&flow.service)?.table];
+        let row = table.rows[reduce(flow.hash, table.table.rows) as usize];
+        if row.flags & ROW_LOOKUP != 0 {
+            self.accesses += 1;
+            if let Some(entry) = self.flows.get_mut(&flow)
+                && existing(maps, entry.destination)
+            {
+                entry.seen = now;
+                return Some(entry.destination);
+            }
+        }
+        let (origin, is_recorded) = if syn {
+            (row.current, row.flags & ROW_GENERATION != 0)
+        } else {
+            let place = reduce(flow.hash, table.previous_rows());
+            match previous(maps, row, place) {
+                Some(previous) => (previous, true),
+                None => (row.current, row.flags & ROW_INSERT != 0),
+            }
+        };
+        let destination = Destination {
+            origin,
+            identity: maps.origins.get(&origin)?.identity,
+        };
+        if is_recorded {
+            self.accesses += 1;
+            let entry = Entry {
+                destination,
+                seen: now,
+            };
+            self.flows.insert(flow, entry);
+        }
+        Some(destination)
+    }
+
+    /// Forgets what has been silent for long, and sums up what is left.
+    pub fn sweep(&mut self, maps: &Content, idle: Duration, now: SystemTime) -> Tracked {
+        self.flows
+            .retain(|_, entry| now.duration_since(entry.seen).is_ok_and(|age| age < idle));
+        let mut tracked = Tracked::default();
+        for (flow, entry) in &self.flows {
+            let Some(listener) = maps.listeners.get(&flow.service) else {
+                continue;
+            };
+            let rows = maps.tables[&listener.table].table.rows;
+            let row = reduce(flow.hash, rows);
+            tracked.add(listener.table, row, entry.destination.origin);
+        }
+        tracked
+    }
+
+    /// How many flows are in the flow table.
+    #[must_use]
+    pub fn tracked(&self) -> usize {
+        self.flows.len()
+    }
+}
+
+/// Whether an entry's origin is still the same one, and answers.
+fn existing(maps: &Content, destination: Destination) -> bool {
+    let origin = maps.origins.get(&destination.origin);
+    origin.is_some_and(|origin| {
+        origin.identity == destination.identity && origin.flags & ORIGIN_DOWN == 0
+    })
+}
+
+/// The owner before, of a row that has changed hands, if it answers.
+fn previous(maps: &Content, row: Row, place: u32) -> Option<OriginIndex> {
+    if row.flags & ROW_GENERATION == 0 {
+        return None;
+    }
+    let owner = row.previous[place as usize & 1];
+    let origin: &Origin = maps.origins.get(&owner)?;
+    (origin.flags & ORIGIN_DOWN == 0).then_some(owner)
+}
