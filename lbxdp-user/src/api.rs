@@ -7,8 +7,8 @@ mod status;
 pub use client::ask;
 pub use server::{Inbound, Server};
 pub use status::{
-    Cause, Draining, Flows, HealthState, Interface, Listener, LoadBalancer, Node, Origin, Pool, Reason,
-    Rows, Sessions, Share, SourcePorts, Status, Traffic, Tunnel, VirtualNetwork,
+    Cause, Draining, Flows, HealthState, Interface, Listener, LoadBalancer, Node, Origin, Pool,
+    Reason, Rows, Sessions, Share, SourcePorts, Status, Traffic, Tunnel, VirtualNetwork,
 };
 
 use serde::{Deserialize, Serialize};

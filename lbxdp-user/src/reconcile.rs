@@ -7,7 +7,7 @@ mod paths;
 mod tables;
 
 pub use entities::entities;
-pub use leaving::{keep, leaving, leaving_hop_key};
+pub use leaving::{keep, leaving, leaving_hop_key, retire_moved};
 pub use paths::{Hop, HopKey, Hops, hop_keys, origin_hop_problem, tunnel_hop_problem};
 pub use tables::{Assigned, TableName, Tables};
 

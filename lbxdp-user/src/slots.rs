@@ -18,6 +18,10 @@ pub struct Slots {
     leaving: BTreeMap<EntityKind, BTreeMap<String, u32>>,
 }
 
+/// What stands, before a number, behind the name of one whose name is somebody else's now. No
+/// configured name has it.
+pub const FORMER: char = '@';
+
 /// A kind of slot has run out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutOfSlots {
@@ -89,6 +93,23 @@ impl Slots {
         self.owners.insert(kind, next);
         self.leaving.insert(kind, held);
         Ok(())
+    }
+
+    /// Lets the owner of a slot leave, under another name: its name is about to be somebody else's,
+    /// who is to have another slot.
+    pub fn retire(&mut self, kind: EntityKind, name: &str) {
+        let Some(slot) = self
+            .owners
+            .get_mut(&kind)
+            .and_then(|owners| owners.remove(name))
+        else {
+            return;
+        };
+        let leaving = self.leaving.entry(kind).or_default();
+        let mut names = (2_u32..).map(|number| format!("{name}{FORMER}{number}"));
+        if let Some(name) = names.find(|name| !leaving.contains_key(name)) {
+            leaving.insert(name, slot);
+        }
     }
 
     /// Takes note that the maps have been written, and refer to nobody but the present owners, and
@@ -203,6 +224,22 @@ mod tests {
         assert_eq!(slots.get(EntityKind::Origin, "c"), Some(2));
         slots.written(|_, _| false);
         assert_eq!(slots.leaving(EntityKind::Origin).count(), 0);
+    }
+
+    #[test]
+    fn who_retires_leaves_its_name_but_not_its_slot() {
+        let mut slots = Slots::default();
+        for _ in 0..3 {
+            slots
+                .assign(EntityKind::Origin, &names(&["a"]))
+                .expect("there is room");
+            slots.retire(EntityKind::Origin, "a");
+        }
+        assert_eq!(slots.get(EntityKind::Origin, "a"), None);
+        let leaving: Vec<_> = slots.leaving(EntityKind::Origin).collect();
+        assert_eq!(leaving, [("a@2", 0), ("a@3", 1), ("a@4", 2)]);
+        slots.retire(EntityKind::Origin, "nobody");
+        assert_eq!(slots.leaving(EntityKind::Origin).count(), 3);
     }
 
     #[test]

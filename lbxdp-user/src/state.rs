@@ -59,6 +59,7 @@ impl State {
     /// When the configuration wants more slots than there are.
     pub fn new(config: Config, actual: &Content, now: SystemTime) -> Result<Self, OutOfSlots> {
         let mut slots = Slots::adopt(&actual.entities);
+        reconcile::retire_moved(&config, &mut slots, actual);
         let tables = Tables::assign(&config, actual);
         reconcile::assign_slots(&config, &tables, &mut slots)?;
         let inherited = actual
@@ -114,6 +115,7 @@ impl State {
         now: SystemTime,
     ) -> Result<(), OutOfSlots> {
         let mut slots = self.slots.clone();
+        reconcile::retire_moved(&config, &mut slots, actual);
         let tables = Tables::assign(&config, actual);
         reconcile::assign_slots(&config, &tables, &mut slots)?;
         self.slots = slots;

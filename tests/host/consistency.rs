@@ -5,17 +5,17 @@
 //! is over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use lbxdp::config;
-use lbxdp::config::model::{Config, LoadBalancer, Origin, Steering};
+use lbxdp::config::model::{Config, LoadBalancer, Origin, Pool, Steering};
 use lbxdp::dataplane::Content;
 use lbxdp::health::Health;
 use lbxdp::steering::Why;
 use lbxdp_ebpf::abi::{
-    Address, EntityKey, EntityKind, Origin as Slot, OriginIndex, Port, ROW_GENERATION, Row,
-    Service, VnetId,
+    Address, Origin as Slot, OriginIndex, Port, ROW_GENERATION, Row, Service, VnetId,
 };
 use lbxdp_ebpf::hash::{mix, reduce};
 use tests::simulation::{Destination, Flow, Node, Program};
@@ -119,8 +119,8 @@ impl Seen {
     }
 }
 
-/// `pool/origin`.
-type Server = String;
+/// The address of a server.
+type Server = IpAddr;
 
 struct Model {
     random: u64,
@@ -167,6 +167,7 @@ impl Model {
                     self.edit();
                 }
                 self.node.reload(self.config.clone(), self.now);
+                self.report_known();
             }
             10 => {
                 self.events.push("restart".to_owned());
@@ -186,27 +187,37 @@ impl Model {
 
     /// A server dies, or one that is dead comes back.
     fn flap(&mut self) {
-        let dead: Vec<_> = self.dead.iter().cloned().collect();
+        let dead: Vec<_> = self.dead.iter().copied().collect();
         if !dead.is_empty() && self.random(2) == 0 {
-            let server = dead[self.random(dead.len())].clone();
+            let server = dead[self.random(dead.len())];
             self.events.push(format!("{server} returns"));
             self.dead.remove(&server);
-            self.report(&server);
-            return;
+        } else {
+            let name = ["p0", "p1"][self.random(2)];
+            let pool = &self.config.pools[name];
+            let servers: Vec<_> = pool.origins.values().map(|it| it.address).collect();
+            let server = servers[self.random(servers.len())];
+            self.events.push(format!("{server} dies"));
+            self.flows.retain(|_, (with, _)| *with != server);
+            self.dead.insert(server);
         }
-        let pool = ["p0", "p1"][self.random(2)];
-        let origins: Vec<_> = self.config.pools[pool].origins.keys().cloned().collect();
-        let server = format!("{pool}/{}", origins[self.random(origins.len())]);
-        self.events.push(format!("{server} dies"));
-        self.flows.retain(|_, (with, _)| *with != server);
-        self.dead.insert(server.clone());
-        self.report(&server);
+        self.report_known();
     }
 
-    fn report(&mut self, server: &str) {
-        let (pool, origin) = server.split_once('/').expect("a server has a pool");
-        let is_healthy = !self.dead.contains(server);
+    fn report(&mut self, pool: &str, origin: &str) {
+        let server = self.config.pools[pool].origins[origin].address;
+        let is_healthy = !self.dead.contains(&server);
         self.node.probe(pool, origin, is_healthy, self.now);
+    }
+
+    /// Probes origins that have been probed before.
+    fn report_known(&mut self) {
+        for (pool, origin) in self.origins() {
+            match self.node.health(&pool, &origin) {
+                Some(Health::Healthy | Health::Unhealthy) => self.report(&pool, &origin),
+                Some(Health::Unknown) | None => {}
+            }
+        }
     }
 
     /// Probes origins that have not been: one in so many.
@@ -214,7 +225,7 @@ impl Model {
         for (pool, origin) in self.origins() {
             let is_unknown = self.node.health(&pool, &origin) == Some(Health::Unknown);
             if is_unknown && self.random(one_in) == 0 {
-                self.report(&format!("{pool}/{origin}"));
+                self.report(&pool, &origin);
             }
         }
     }
@@ -263,6 +274,12 @@ impl Model {
             15 => {
                 pool.enabled = switch;
                 format!("enable {name} {switch}")
+            }
+            18 => {
+                if let Some(origin) = pool.origins.get_mut(&origin) {
+                    origin.address = address(name, number + if switch { 100 } else { 0 });
+                }
+                format!("move {name}/{origin} {switch}")
             }
             16 => {
                 if pool.origins.len() > 30 {
@@ -326,16 +343,14 @@ impl Model {
             let reached = self.reach(flow, false);
             let (server, last) = self.flows.get_mut(&flow).expect("it is there");
             *last = now;
-            let server = server.clone();
-            if reached.as_ref() != Some(&server) {
-                panic!(
-                    "a flow with {server} has gone to {reached:?} by {:?}: {}",
-                    self.row(flow),
-                    self.story()
-                );
-            }
-            let (pool, origin) = server.split_once('/').expect("a server has a pool");
-            let is_configured = self.config.pools[pool].origins.contains_key(origin);
+            let server = *server;
+            assert!(
+                reached == Some(server),
+                "a flow with {server} has gone to {reached:?} by {:?}: {}",
+                self.row(flow),
+                self.story()
+            );
+            let is_configured = self.configured(server).next().is_some();
             self.seen.survived_edits += u64::from(!is_configured);
         }
         for _ in 0..12 {
@@ -346,17 +361,12 @@ impl Model {
             let Some(server) = self.reach(flow, true) else {
                 continue;
             };
-            let (pool, origin) = server.split_once('/').expect("a server has a pool");
-            let pool = &self.config.pools[pool];
-            let origin = pool.origins.get(origin);
-            assert!(
-                pool.enabled && origin.is_some_and(|origin| origin.enabled && origin.weight > 0.0),
-                "{server} has got a new flow: {}",
-                self.story()
-            );
+            let takes_new = (self.configured(server))
+                .any(|(pool, it)| pool.enabled && it.enabled && it.weight > 0.0);
+            assert!(takes_new, "{server} has got a new flow: {}", self.story());
             self.seen.flows += 1;
             if !self.dead.contains(&server) {
-                assert_eq!(self.reach(flow, false).as_ref(), Some(&server));
+                assert_eq!(self.reach(flow, false), Some(server));
                 self.flows.insert(flow, (server, now));
             }
         }
@@ -366,7 +376,15 @@ impl Model {
         self.seen.packets += 1;
         let maps = self.node.maps();
         let Destination { origin, .. } = self.program.send(maps, flow, syn, self.now)?;
-        Some(name(maps, origin))
+        Some(server(maps, origin))
+    }
+
+    /// The origins that are this server, and their pools.
+    fn configured(&self, server: Server) -> impl Iterator<Item = (&Pool, &Origin)> {
+        let pools = self.config.pools.values();
+        pools
+            .flat_map(|pool| pool.origins.values().map(move |origin| (pool, origin)))
+            .filter(move |(_, origin)| origin.address == server)
     }
 
     fn row(&self, flow: Flow) -> Row {
@@ -435,10 +453,10 @@ impl Model {
                 .map(|(ours, theirs)| (ours.current, theirs.current))
                 .collect();
             for (ours, theirs) in pairs {
-                let name_of = |maps, slot| (slot != Slot::NONE).then(|| name(maps, slot));
+                let of = |maps, slot| (slot != Slot::NONE).then(|| server(maps, slot));
                 assert_eq!(
-                    name_of(self.node.maps(), ours),
-                    name_of(peer.maps(), theirs),
+                    of(self.node.maps(), ours),
+                    of(peer.maps(), theirs),
                     "{balancer}: {}",
                     self.story()
                 );
@@ -449,9 +467,8 @@ impl Model {
     /// With everybody healthy and all flows over, nothing is left to remember.
     fn calm_down(&mut self) {
         self.events.push("the end".to_owned());
-        for server in std::mem::take(&mut self.dead) {
-            self.report(&server);
-        }
+        self.dead.clear();
+        self.report_known();
         self.probe(1);
         self.settle();
         self.flows.clear();
@@ -472,13 +489,8 @@ impl Model {
                     .all(|row| row.previous == [Slot::NONE; 2])
             );
         }
-        let names: BTreeSet<_> = maps.origins.keys().map(|slot| name(maps, *slot)).collect();
         let leaving: Vec<_> = self.node.state().leaving().collect();
-        assert!(
-            leaving.is_empty(),
-            "{leaving:?} of {names:?}: {}",
-            self.story()
-        );
+        assert!(leaving.is_empty(), "{leaving:?}: {}", self.story());
         assert_eq!(self.program.tracked(), 0);
         let tables = self.node.state().tables();
         let (b0, b1) = (
@@ -513,10 +525,9 @@ impl Model {
     }
 }
 
-fn add(pool: &mut lbxdp::config::model::Pool, name: &str, number: usize) {
-    let third = name.as_bytes()[1] - b'0';
+fn add(pool: &mut Pool, name: &str, number: usize) {
     let origin = Origin {
-        address: [20, 0, third, number as u8 + 1].into(),
+        address: address(name, number),
         port: 0,
         enabled: true,
         weight: 1.0,
@@ -524,6 +535,12 @@ fn add(pool: &mut lbxdp::config::model::Pool, name: &str, number: usize) {
         inner_mac: None,
     };
     pool.origins.entry(format!("o{number}")).or_insert(origin);
+}
+
+/// The address of a server of a pool.
+fn address(pool: &str, number: usize) -> IpAddr {
+    let third = pool.as_bytes()[1] - b'0';
+    [20, 0, third, number as u8 + 1].into()
 }
 
 fn steer(balancer: &mut LoadBalancer, pools: [usize; 2], fallback: usize, is_random: bool) {
@@ -556,10 +573,6 @@ fn service(last: u8) -> Service {
     }
 }
 
-fn name(maps: &Content, slot: OriginIndex) -> Server {
-    let key = EntityKey {
-        kind: EntityKind::Origin as u32,
-        index: slot.into(),
-    };
-    maps.entities[&key].name().to_owned()
+fn server(maps: &Content, slot: OriginIndex) -> Server {
+    maps.origins[&slot].address.to_ip()
 }

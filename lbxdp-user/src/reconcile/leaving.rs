@@ -1,6 +1,7 @@
 //! What flows from before need of origins that take no new ones.
 //!
-//! An origin that is removed or disabled, or whose pool is no longer used, leaves: its value in map
+//! An origin that is removed or disabled, or whose pool is no longer used, or that is configured with
+//! another address, leaves: its value in map
 //! `ORIGINS`, its name and its ways back stay as they are in force, for as long as the caller holds
 //! them. Only its next hop is kept up to date. It is taken from the maps, not from a configuration,
 //! so that an agent that starts meanwhile finds it as well.
@@ -13,10 +14,10 @@ use lbxdp_ebpf::abi::{
 };
 use lbxdp_ebpf::fragment;
 
-use super::{HopKey, Hops, paths};
+use super::{HopKey, Hops, identity, paths, used_pools};
 use crate::config::model::Config;
 use crate::dataplane::{Content, Desired};
-use crate::slots::Slots;
+use crate::slots::{FORMER, Slots};
 
 /// The origins in force that are not `desired` any more, and can still be reached: those that have
 /// a slot, and a tunnel if they are in a VNet.
@@ -37,8 +38,11 @@ pub fn leaving(
             kind: EntityKind::Origin as u32,
             index: slot.into(),
         };
-        let name = actual.entities.get(&key).map(|entity| entity.name());
-        name.is_some() && name == owners.get(&slot.into()).copied()
+        let in_force = actual
+            .entities
+            .get(&key)
+            .map(|entity| known_as(entity.name()));
+        in_force.is_some() && in_force == owners.get(&slot.into()).map(|name| known_as(name))
     };
     actual
         .origins
@@ -49,6 +53,28 @@ pub fn leaving(
             Some((*slot, Origin { path, ..*origin }))
         })
         .collect()
+}
+
+/// Lets origins leave that are in force at another address or port, or in another network, than is
+/// configured now: what has their names is another server.
+pub fn retire_moved(config: &Config, slots: &mut Slots, actual: &Content) {
+    for (pool_name, pool) in used_pools(config) {
+        for (origin_name, origin) in &pool.origins {
+            let name = super::origin_name(pool_name, origin_name);
+            let in_force = slots
+                .get(EntityKind::Origin, &name)
+                .and_then(|slot| OriginIndex::try_from(slot).ok())
+                .and_then(|slot| actual.origins.get(&slot));
+            if in_force.is_some_and(|in_force| in_force.identity != identity(config, origin)) {
+                slots.retire(EntityKind::Origin, &name);
+            }
+        }
+    }
+}
+
+/// The name without what tells a former owner of it from the present one.
+fn known_as(name: &str) -> &str {
+    name.split(FORMER).next().unwrap_or_default()
 }
 
 /// The next hop that the path to a leaving origin needs, if it is not behind a tunnel.

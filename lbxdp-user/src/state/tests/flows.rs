@@ -234,6 +234,33 @@ fn an_origin_that_comes_back_has_its_slot_again_and_its_flows() {
 }
 
 #[test]
+fn an_origin_that_moves_to_another_address_leaves_the_old_one_to_its_flows() {
+    let mut lab = Lab::new(&two_pools());
+    let old = lab.slot("web/b").expect("it is configured");
+    lab.edit("address = \"192.0.2.2\"", "address = \"192.0.2.3\"");
+    let new = lab.slot("web/b").expect("it is configured");
+    assert_ne!(old, new);
+    assert_eq!(lab.slot("web/b@2"), Some(old));
+    let address = |lab: &Lab, slot| lab.maps.origins[&slot].address.to_string();
+    assert_eq!(address(&lab, old), "192.0.2.2");
+    assert_eq!(address(&lab, new), "192.0.2.3");
+    for row in &lab.rows(10).rows {
+        assert_ne!(row.current, old);
+        assert_eq!(row.current == new, row.previous == [old; 2]);
+    }
+    lab.restart();
+    assert_eq!(lab.slot("web/b"), Some(new));
+    lab.edit("address = \"192.0.2.3\"", "address = \"192.0.2.2\"");
+    assert_eq!(
+        lab.slot("web/b@2"),
+        Some(old),
+        "its flows are with that slot"
+    );
+    lab.pass(5 * MINUTE);
+    assert_eq!((lab.slot("web/b@2"), lab.slot("web/b@3")), (None, None));
+}
+
+#[test]
 fn a_pool_that_translates_and_is_replaced_by_one_that_does_not_goes_on_translating() {
     let mut lab = Lab::new(&two_pools());
     let preserving = format!(
