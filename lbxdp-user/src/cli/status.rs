@@ -67,7 +67,7 @@ pub fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::R
     print_load_balancers(status, out)?;
     print_risks(status, now, out)?;
     print_pools(status, now, out)?;
-    print_draining(status, now, out)?;
+    print_draining(&status.draining, now, out)?;
     print_virtual_networks(&status.virtual_networks, now, out)?;
     print_sessions(status, out)?;
     print_flows(status, out)?;
@@ -171,13 +171,17 @@ fn print_risks(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow:
 }
 
 /// Origins that take no new flows, if there are any.
-fn print_draining(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::Result<()> {
-    if status.draining.is_empty() {
+fn print_draining(
+    draining: &[api::Draining],
+    now: SystemTime,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if draining.is_empty() {
         return Ok(());
     }
     writeln!(out, "\nDraining")?;
     let mut origins = table(["origin", "address", "state", "flows left", "for"]);
-    for origin in &status.draining {
+    for origin in draining {
         origins.add_row([
             origin.name.clone(),
             std::net::SocketAddr::new(origin.address, origin.port).to_string(),
@@ -461,6 +465,28 @@ mod tests {
         assert!(!printed(vec![tunnel("gre", None)]).contains("handshake"));
         let json = serde_json::to_string(&tunnel("gre", None)).expect("it is JSON");
         assert!(!json.contains("handshake"), "{json}");
+    }
+
+    #[test]
+    fn who_drains_is_shown_with_what_is_left_of_it() {
+        let now = humantime::parse_rfc3339("2026-01-03T01:02:03Z").expect("a time");
+        let print = |draining: &[api::Draining]| {
+            let mut out = Vec::new();
+            print_draining(draining, now, &mut out).expect("memory takes all");
+            String::from_utf8(out).expect("it is text")
+        };
+        assert_eq!(print(&[]), "");
+        let text = print(&[api::Draining {
+            name: "web/b".to_owned(),
+            state: "leaving".to_owned(),
+            address: [192, 0, 2, 12].into(),
+            port: 80,
+            flows: 17,
+            until: Some("2026-01-03T01:06:08Z".to_owned()),
+        }]);
+        for part in ["web/b", "192.0.2.12:80", "leaving", "17", "4m 5s"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 
     #[test]

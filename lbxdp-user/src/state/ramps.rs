@@ -76,9 +76,7 @@ impl Ramps {
     pub(super) fn due(&self, config: &Config, now: SystemTime) -> Option<SystemTime> {
         let due = self.0.iter().filter_map(|(key, ramp)| match ramp {
             Ramp::Awaited => None,
-            Ramp::Since(start) => {
-                Some(*start + duration(config, key) * step(config, key, *ramp, now) / STEPS)
-            }
+            Ramp::Since(start) => Some(*start + each(config, key) * step(config, key, *ramp, now)),
         });
         due.min()
     }
@@ -90,17 +88,18 @@ fn step(config: &Config, key: &ProbeKey, ramp: Ramp, now: SystemTime) -> u32 {
         return 1;
     };
     let elapsed = now.duration_since(start).unwrap_or_default();
-    let each = (duration(config, key) / STEPS).max(Duration::from_millis(1));
-    let steps = elapsed.as_nanos() / each.as_nanos() + 1;
+    let steps = elapsed.as_nanos() / each(config, key).as_nanos() + 1;
     u32::try_from(steps).unwrap_or(STEPS).min(STEPS)
 }
 
-fn duration(config: &Config, key: &ProbeKey) -> Duration {
+/// The time of a step.
+fn each(config: &Config, key: &ProbeKey) -> Duration {
     let pool = match key {
         ProbeKey::Origin { pool, .. } => config.pools.get(pool),
         ProbeKey::Tunnel { .. } => None,
     };
-    pool.map_or(Duration::ZERO, |pool| pool.slow_start)
+    let whole = pool.map_or(Duration::ZERO, |pool| pool.slow_start);
+    (whole / STEPS).max(Duration::from_millis(1))
 }
 
 /// The names of origins that take traffic.

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use lbxdp::dataplane::Content;
+use lbxdp::flows::{self, Live};
 use lbxdp::steering::Tracked;
 use lbxdp_ebpf::abi::{
     ORIGIN_DOWN, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Service,
@@ -88,16 +89,20 @@ impl Program {
     pub fn sweep(&mut self, maps: &Content, idle: Duration, now: SystemTime) -> Tracked {
         self.flows
             .retain(|_, entry| now.duration_since(entry.seen).is_ok_and(|age| age < idle));
-        let mut tracked = Tracked::default();
-        for (flow, entry) in &self.flows {
-            let Some(listener) = maps.listeners.get(&flow.service) else {
-                continue;
-            };
-            let rows = maps.tables[&listener.table].table.rows;
-            let row = reduce(flow.hash, rows);
-            tracked.add(listener.table, row, entry.destination.origin);
-        }
-        tracked
+        let live = self.flows.iter().filter_map(|(flow, entry)| {
+            let listener = maps.listeners.get(&flow.service)?;
+            Some(Live {
+                listener: listener.counter,
+                hash: flow.hash,
+                origin: entry.destination.origin,
+            })
+        });
+        let live: Vec<Live> = live.collect();
+        flows::sum(&live, |counter| {
+            let mut listeners = maps.listeners.values();
+            let table = listeners.find(|it| it.counter == counter)?.table;
+            Some((table, maps.tables.get(&table)?.rows.as_slice()))
+        })
     }
 
     /// How many flows are in the flow table.
