@@ -58,15 +58,23 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
     assert!(after.failed().is_empty(), "{}", after.failed().show());
     assert!(!after.answers().contains_key("blue/a"));
 
+    let returned = Instant::now();
+    let meanwhile = load.records().owners_at(returned);
+    assert!(meanwhile.len() > others.len(), "{meanwhile:?}");
     lab.blue().origin("a").revive()?;
     edge.wait_healthy()?;
     eventually("blue/a serves again", DEADLINE, || {
         let records = load.records().since(found);
         records.of(Kind::ShortTcp).answers().contains_key("blue/a")
-            && records.of(Kind::Udp).answers().contains_key("blue/a")
     })?;
+    served_since(&load, Instant::now())?;
     let records = load.stop();
     assert_eq!(records.disturbed(&others).len(), 0, "nor by the return");
+    assert_eq!(
+        records.since(returned).disturbed(&meanwhile).len(),
+        0,
+        "flows that have gone to others meanwhile stay there"
+    );
     Ok(())
 }
 
