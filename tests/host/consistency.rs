@@ -393,8 +393,12 @@ impl Model {
         table.rows[reduce(flow.hash, table.table.rows) as usize]
     }
 
-    /// No row is without an owner while somebody may serve.
+    /// No row is without an owner while somebody may serve; but the first rows of a table wait for
+    /// first results.
     fn check_owners(&self) {
+        if self.node.state().held_until().is_some() {
+            return;
+        }
         for (balancer_name, balancer) in &self.config.load_balancers {
             let may_serve = |pool: &String, need: bool| {
                 let pool_name = pool;
