@@ -25,6 +25,7 @@
 //! (lookups). [`pipeline::process`] is the way through: it plans, reading only, and then
 //! carries the plan out.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 extern crate alloc;
@@ -54,4 +55,5 @@ pub mod steer;
 pub mod tables;
 pub mod track;
 pub mod verdict;
+pub mod wide;
 pub mod wire;

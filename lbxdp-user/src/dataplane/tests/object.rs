@@ -60,7 +60,7 @@ fn ifindex() -> u32 {
     nix::net::if_::if_nametoindex(DEVICE).unwrap()
 }
 
-fn programs() -> Vec<u32> {
+fn attached_programs() -> Vec<u32> {
     let link = Netlink::open().unwrap().link(ifindex()).unwrap();
     link.xdp.into_iter().map(|(_, program)| program).collect()
 }
@@ -82,7 +82,7 @@ fn a_restarted_agent_takes_over_maps_and_link() {
             (before.mode, &before.fallback),
             (AttachedMode::Native, &None)
         );
-        assert_eq!(programs(), [before.program_id]);
+        assert_eq!(attached_programs(), [before.program_id]);
         first.heartbeat(1).unwrap();
         assert_eq!(
             attach(&mut first, XdpMode::Auto),
@@ -93,7 +93,7 @@ fn a_restarted_agent_takes_over_maps_and_link() {
         let link = kernel::link_facts(&links_folder(&pins.0).join(DEVICE)).unwrap();
         drop(first);
         assert_eq!(
-            programs(),
+            attached_programs(),
             [before.program_id],
             "the data path outlives its agent"
         );
@@ -103,13 +103,13 @@ fn a_restarted_agent_takes_over_maps_and_link() {
         assert!(second.sync(&desired()).unwrap().is_empty());
         let after = attach(&mut second, XdpMode::Auto);
         assert_ne!(after.program_id, before.program_id);
-        assert_eq!(programs(), [after.program_id]);
+        assert_eq!(attached_programs(), [after.program_id]);
         let facts = kernel::link_facts(&links_folder(&pins.0).join(DEVICE)).unwrap();
         assert_eq!(facts.link_id, link.link_id, "the link is the same");
 
         let report = second.attach(&[], XdpMode::Auto).unwrap();
         assert_eq!(report.detached, [DEVICE]);
-        assert!(programs().is_empty(), "not configured any more");
+        assert!(attached_programs().is_empty(), "not configured any more");
     });
 }
 
@@ -180,7 +180,7 @@ fn what_is_in_the_way_is_named() {
         }
         let detached = detach_all(&pins.0).unwrap();
         assert_eq!(detached.interfaces, [DEVICE]);
-        assert!(programs().is_empty());
+        assert!(attached_programs().is_empty());
         drop(first);
     });
 }
@@ -208,7 +208,7 @@ fn pinned_maps_of_another_size_are_refused() {
 fn every_map_is_as_the_object_declares_it() {
     in_namespace("every_map_is_as_the_object_declares_it", |pins| {
         let dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
-        for spec in &MAPS {
+        for spec in MAPS.iter().chain([&programs::PROGRAMS]) {
             let map = MapData::from_pin(versioned(&pins.0).join(spec.name)).unwrap();
             let info = map.info().unwrap();
             assert_eq!(info.map_type().unwrap(), spec.kind, "{}", spec.name);
@@ -266,7 +266,7 @@ fn explain_says_what_the_kernel_does() {
 
             let packet = question.frame().unwrap();
             let mut out = vec![0; packet.len() + 256];
-            let program = load::program(&mut dataplane.ebpf).unwrap();
+            let program = programs::program(&mut dataplane.ebpf, dataplane.attached).unwrap();
             let result = program
                 .test_run(TestRunOptions {
                     data_in: Some(&packet),
@@ -342,7 +342,7 @@ fn answer_to(dataplane: &mut Dataplane, from: SocketAddr, client: SocketAddr, si
     let before = dataplane.counters().unwrap();
     let packet = question.frame().unwrap();
     let mut out = vec![0; packet.len() + 256];
-    let program = load::program(&mut dataplane.ebpf).unwrap();
+    let program = programs::program(&mut dataplane.ebpf, dataplane.attached).unwrap();
     let result = program
         .test_run(TestRunOptions {
             data_in: Some(&packet),
