@@ -21,7 +21,7 @@ use tests::cases::world::{
 };
 use tests::cases::{Case, Hook};
 use tests::engine::{Outcome, host};
-use tests::fuzz::{oracle, regression};
+use tests::fuzz::{oracle, quick, regression};
 use tests::packet::Packet;
 use tests::packet::judge::{Fault, judge};
 
@@ -76,8 +76,18 @@ fn the_quick_way_ends_as_the_whole_one_or_declines() {
         Reason::ForwardDsrL2,
         Reason::ForwardNat,
         Reason::ForwardNatTunnel,
+        Reason::ReplyNat,
     ];
     assert_eq!(ends, wanted);
+}
+
+#[test]
+fn mutated_frames_end_the_quick_way_as_the_whole_one() {
+    const BATCHES: u64 = 100;
+    let report = quick::run(7, BATCHES);
+    println!("{} frames went the quick way", report.quick);
+    assert!(report.faults.is_empty(), "{}", report.faults.join("\n"));
+    assert!(report.quick > BATCHES, "{} frames", report.quick);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use lbxdp_ebpf::frame::Frame;
 use lbxdp_ebpf::pipeline;
 use lbxdp_ebpf::verdict::{Action, Reason, Verdict};
 use maps::Maps;
+use steps::Alone;
 
 /// What is attached: decides the plainest packets itself, and calls [`lbxdp_whole`] for all others.
 #[xdp(frags)]
@@ -24,7 +25,7 @@ pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
     let mut packet = Near(Packet::measured(ctx.ctx));
     let bytes = packet.len() as u64;
     let ingress = ctx.ingress_ifindex() as u32;
-    let verdict = match pipeline::quick(&mut packet, &Maps::new(ctx.ctx), ingress) {
+    let verdict = match pipeline::quick(&mut packet, &Maps::new(ctx.ctx.cast::<Alone>()), ingress) {
         Some(verdict) => verdict,
         None => {
             maps::call_whole(&ctx);

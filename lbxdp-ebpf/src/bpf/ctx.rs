@@ -86,7 +86,8 @@ pub(super) fn opaque(mut number: usize) -> usize {
     number
 }
 
-/// A packet of which only headers at constant offsets, or hardly others, are looked at.
+/// A packet that is only looked at near its start: at offsets that are constants or come from a byte,
+/// of which the verifier knows the bounds by itself, so that none need be compared first.
 pub(super) struct Near(pub(super) Packet);
 
 impl Near {

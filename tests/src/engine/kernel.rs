@@ -53,6 +53,8 @@ pub const TRACE: u8 = 5;
 /// The loaded program with its maps, in a network namespace of its own.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// Name of the program that frames are given to.
+    entry: &'static str,
     maps: Maps,
     _underlay: Underlay,
 }
@@ -112,9 +114,15 @@ impl Kernel {
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self {
             ebpf,
+            entry: PROGRAM,
             maps,
             _underlay: underlay,
         })
+    }
+
+    /// Gives frames to the whole program from now on, as an agent does that logs each packet.
+    pub const fn enter_whole(&mut self) {
+        self.entry = WHOLE;
     }
 
     /// How many packets have ended for each reason, by index.
@@ -145,7 +153,7 @@ impl Kernel {
         const METADATA: usize = MemFrame::HEADROOM - 40;
         let input = [0; METADATA + 64];
         let context = context(METADATA, input.len(), 0);
-        let result = program(&mut self.ebpf, PROGRAM)?.test_run(TestRunOptions {
+        let result = program(&mut self.ebpf, self.entry)?.test_run(TestRunOptions {
             data_in: Some(&input),
             ctx_in: Some(&context),
             ..TestRunOptions::default()
@@ -239,7 +247,7 @@ impl Kernel {
         let context = context(metadata, input.len(), ingress);
         let mut output = vec![0; input.len() + ROOM];
         let mut context_out = vec![0; context.len()];
-        let result = program(&mut self.ebpf, PROGRAM)?
+        let result = program(&mut self.ebpf, self.entry)?
             .test_run(TestRunOptions {
                 data_in: Some(&input),
                 data_out: Some(&mut output),

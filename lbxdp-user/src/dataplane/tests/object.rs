@@ -1,6 +1,7 @@
 //! The object in the kernel: loaded, attached to a veth in a network namespace of its own.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
 use lbxdp_ebpf::abi::PATH_RESOLVED;
@@ -218,6 +219,48 @@ fn every_map_is_as_the_object_declares_it() {
         }
         drop(dataplane);
     });
+}
+
+#[test]
+fn the_whole_program_is_called_with_no_agent_left() {
+    in_namespace("the_whole_program_is_called_with_no_agent_left", |pins| {
+        let options = LoadOptions::at(&pins.0);
+        let mut agent = Dataplane::load(&options).unwrap();
+        agent.sync(&desired()).unwrap();
+        attach(&mut agent, XdpMode::Auto);
+        drop(agent);
+        ip(&format!("link set {DEVICE} up"));
+        ip("link set lbxE1 up");
+        ip("addr add 192.0.2.1/24 dev lbxE1");
+        let counted = |reason| {
+            let maps = LiveMaps::open(&pins.0).unwrap();
+            maps.counters([].iter()).unwrap().reasons[&reason].packets
+        };
+        // The other end asks for a neighbour by ARP, of which the quick way knows nothing.
+        let socket = UdpSocket::bind("192.0.2.1:0").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while counted(Reason::NotIp) == 0 {
+            assert!(Instant::now() < deadline, "no packet is not IP");
+            socket.send_to(b"?", "192.0.2.9:9").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(counted(Reason::NotConfigured), 0);
+    });
+}
+
+#[test]
+fn an_agent_that_logs_packets_attaches_the_whole_program() {
+    in_namespace(
+        "an_agent_that_logs_packets_attaches_the_whole_program",
+        |pins| {
+            let mut options = LoadOptions::at(&pins.0);
+            options.trace_packets = true;
+            let mut agent = Dataplane::load(&options).unwrap();
+            let attached = attach(&mut agent, XdpMode::Auto).program_id;
+            let whole = programs::program(&mut agent.ebpf, "lbxdp_whole").unwrap();
+            assert_eq!(attached, whole.info().unwrap().id());
+        },
+    );
 }
 
 #[test]
