@@ -10,11 +10,12 @@ use crate::frame::Frame;
 use crate::hash;
 use crate::nat::{self, End};
 use crate::parse::Version;
-use crate::pipeline::depart::write_link;
-use crate::pipeline::plan::{action, fits, link_of};
+use crate::pipeline::plan::{action, fits};
 use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Reason, Slot, Verdict};
+use crate::wide::{self, Wide as _};
+use crate::wire::Ethernet;
 
 /// Sends a client's packet to its origin, as the plan of a request has it.
 #[inline(always)]
@@ -118,5 +119,9 @@ fn write<F: Frame>(frame: &mut F, origin: &Origin, packet: &Plain, hash: u32) ->
         encap::push_plain(frame, Plain::START, path, outline, inherited, hash)?;
         version = Version::of_number(path.outer.into());
     }
-    write_link(frame, &link_of(path), version.ethertype())
+    let ethernet: &mut Ethernet = frame.at_mut(0)?;
+    wide::copy(&mut ethernet.destination, &path.destination_mac)?;
+    wide::copy(&mut ethernet.source, &path.source_mac)?;
+    ethernet.ethertype.store(version.ethertype());
+    Some(())
 }
