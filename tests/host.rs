@@ -12,17 +12,18 @@ use lbxdp_ebpf::abi::{
     PATH_SOURCE_ENTROPY, PATH_UDP_CHECKSUM,
 };
 use lbxdp_ebpf::encap::{InnerEthernet, Shape, prepare};
+use lbxdp_ebpf::mem::MemFrame;
 use lbxdp_ebpf::verdict::Reason;
 use proptest::prelude::*;
 use tests::cases;
-use tests::cases::Case;
 use tests::cases::tunnel::{INNER_FAR_MAC, INNER_NODE_MAC, KINDS, Tunnel};
 use tests::cases::world::{
     BLUE, ETH0, ORIGIN_PORT, ORIGIN4, ORIGIN6, TCP, UDP, VIP_PORT, World, from_hop, from_router,
     inside, local, nat, plain, to_hop, vip_like,
 };
+use tests::cases::{Case, Hook};
 use tests::engine::{Outcome, host};
-use tests::fuzz::{oracle, regression};
+use tests::fuzz::{oracle, quick, regression};
 use tests::packet::Packet;
 use tests::packet::judge::{Fault, judge};
 
@@ -46,6 +47,49 @@ fn every_case_ends_as_its_sentence_says() {
         faults.join("\n")
     );
     assert!(cases.len() >= 350, "the table has {} cases", cases.len());
+}
+
+#[test]
+fn the_quick_way_ends_as_the_whole_one_or_declines() {
+    let mut faults = Vec::new();
+    let mut quick: BTreeMap<Reason, usize> = BTreeMap::new();
+    for case in cases::all().iter().filter(|case| case.hook == Hook::Xdp) {
+        match host::run_quickly(case) {
+            Ok(None) => {}
+            Ok(Some(outcome)) => {
+                *quick.entry(outcome.reason).or_default() += 1;
+                let whole = host::run(case);
+                if outcome != whole {
+                    faults.push(format!(
+                        "{case}\n    quick {outcome:?}\n    whole {whole:?}"
+                    ));
+                }
+            }
+            Err(fault) => faults.push(format!("{case}\n    {fault}")),
+        }
+    }
+    println!("cases that go the quick way: {quick:?}");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let ends: Vec<Reason> = quick.into_keys().collect();
+    let wanted = [
+        Reason::NoListener,
+        Reason::NoHeadroom,
+        Reason::ForwardDsr,
+        Reason::ForwardDsrL2,
+        Reason::ForwardNat,
+        Reason::ForwardNatTunnel,
+        Reason::ReplyNat,
+    ];
+    assert_eq!(ends, wanted);
+}
+
+#[test]
+fn mutated_frames_end_the_quick_way_as_the_whole_one() {
+    const BATCHES: u64 = 100;
+    let report = quick::run(7, BATCHES);
+    println!("{} frames went the quick way", report.quick);
+    assert!(report.faults.is_empty(), "{}", report.faults.join("\n"));
+    assert!(report.quick > BATCHES, "{} frames", report.quick);
 }
 
 #[test]
@@ -250,6 +294,13 @@ fn table() -> &'static [Case] {
 /// What holds for every frame.
 fn keeps_its_promises(case: &Case, frame: &[u8]) -> Result<(), TestCaseError> {
     let outcome = host::run_frame_at(case.hook, frame, &case.world.tables, case.ingress);
+    if case.hook == Hook::Xdp {
+        let tables = &case.world.tables;
+        let quick = host::run_frame_quickly(MemFrame::new(frame), tables, case.ingress);
+        if let Some(quick) = quick.map_err(TestCaseError::fail)? {
+            prop_assert_eq!(&quick, &outcome, "the quick way, and the whole one");
+        }
+    }
     let outcome = match outcome.reason.direction() {
         // As it came, with what the dissector needs.
         None => Outcome {

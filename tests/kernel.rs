@@ -48,6 +48,16 @@ fn cases_with_little_room_end_in_the_kernel_as_on_the_host() {
     check(&mut kernel, |case| case.headroom.is_some());
 }
 
+#[test]
+fn every_case_ends_in_the_whole_program_as_on_the_host() {
+    const NAME: &str = "every_case_ends_in_the_whole_program_as_on_the_host";
+    let Some((mut kernel, _alone)) = load(NAME) else {
+        return;
+    };
+    kernel.enter_whole();
+    check(&mut kernel, |case| case.headroom.is_none());
+}
+
 /// Runs the cases that are wanted.
 fn check(kernel: &mut Kernel, wanted: impl Fn(&Case) -> bool) {
     let cases: Vec<Case> = cases::all().into_iter().filter(wanted).collect();
@@ -151,7 +161,9 @@ fn keep_the_budget(log_level: u8, budget: u32) {
     for (name, instructions) in &programs {
         println!("verifier: {instructions} instructions processed for {name}, of {budget}");
     }
-    assert!(programs.iter().any(|(name, _)| name == "lbxdp"));
+    for wanted in ["lbxdp", "lbxdp_whole"] {
+        assert!(programs.iter().any(|(name, _)| name == wanted), "{wanted}");
+    }
     for (name, instructions) in programs {
         assert!(instructions <= budget, "{name}");
     }

@@ -11,17 +11,36 @@ use aya_ebpf::helpers::bpf_redirect;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::trace;
-use ctx::Packet;
+use ctx::{Near, Packet};
 use lbxdp_ebpf::frame::Frame;
 use lbxdp_ebpf::pipeline;
 use lbxdp_ebpf::verdict::{Action, Reason, Verdict};
 use maps::Maps;
+use steps::Alone;
+
+/// What is attached: decides the plainest packets itself, and calls [`lbxdp_whole`] for all others.
+#[xdp(frags)]
+#[inline(always)]
+pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
+    let mut packet = Near(Packet::measured(ctx.ctx));
+    let bytes = packet.len() as u64;
+    let ingress = ctx.ingress_ifindex() as u32;
+    let verdict = match pipeline::quick(&mut packet, &Maps::new(ctx.ctx.cast::<Alone>()), ingress) {
+        Some(verdict) => verdict,
+        None => {
+            maps::call_whole(&ctx);
+            Reason::NotConfigured.into()
+        }
+    };
+    maps::count_here(&verdict, bytes);
+    act(&verdict)
+}
 
 /// Decides, counts, and acts.
 #[xdp(frags)]
 // Into the entry that the macro makes: a call more is 32 bytes more of stack, of which 6.1 has 512.
 #[inline(always)]
-pub(crate) fn lbxdp(ctx: XdpContext) -> u32 {
+pub(crate) fn lbxdp_whole(ctx: XdpContext) -> u32 {
     let mut packet = Packet::measured(ctx.ctx);
     let bytes = packet.len() as u64;
     let ingress = ctx.ingress_ifindex() as u32;

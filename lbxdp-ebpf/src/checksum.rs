@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 use crate::abi::Address;
+use crate::wide::Wide as _;
 
 /// A one's complement sum under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,17 +145,20 @@ impl Sum {
 /// What a change of fields adds to a sum.
 ///
 /// Made with [`Sum::sub`] of what was and [`Sum::add`] of what is, then applied
-/// to each checksum that covers the fields.
+/// to each checksum that covers the fields. (In the kernel, to checksums in a packet: see
+/// [`wide`](crate::wide).)
 #[inline(always)]
 pub fn update(checksum: &mut [u8; 2], change: Sum) {
-    *checksum = Sum::of_checksum(*checksum).plus(change).checksum();
+    let sum = Sum::of_checksum(checksum.load()).plus(change);
+    checksum.store(sum.checksum());
 }
 
 /// [`update`] for UDP: no checksum stays no checksum.
 #[inline(always)]
 pub fn update_udp(checksum: &mut [u8; 2], change: Sum) {
-    if *checksum != [0, 0] {
-        *checksum = Sum::of_checksum(*checksum).plus(change).udp_checksum();
+    let before = checksum.load();
+    if before != [0, 0] {
+        checksum.store(Sum::of_checksum(before).plus(change).udp_checksum());
     }
 }
 

@@ -32,9 +32,10 @@ use crate::abi::{
 use crate::checksum::Sum;
 use crate::frame::Frame;
 use crate::parse::{Outline, Version};
+use crate::wide;
 use crate::wire::{GRE_FIELD, IPPROTO_TCP, IPPROTO_UDP, IPV4_MF, Ipv4, Ipv6, Pair, Udp};
 
-pub use outer::Outer;
+pub use outer::{Inherited, Outer};
 #[cfg(not(target_arch = "bpf"))]
 pub use prepare::{InnerEthernet, PrepareError, Shape, Tunnel, prepare};
 pub use shim::Shim;
@@ -67,77 +68,156 @@ pub fn push<F: Frame>(
         let at = start + header_len;
         sum = inner_sum(frame, at, inner).or_else(|| frame.sum(at, inner.length.into()));
     }
-    outer::inherit(frame, start, path, start + header_len, inner.version)?;
+    let inherited = Inherited::read(frame, start + header_len, inner.version)?;
     match path.outer {
-        4 => push_outer::<F, Ipv4>(frame, start, path, inner, hash, sum),
-        6 => push_outer::<F, Ipv6>(frame, start, path, inner, hash, sum),
+        4 => frame.at_mut::<Ipv4>(start)?.inherit(path, inherited),
+        6 => frame.at_mut::<Ipv6>(start)?.inherit(path, inherited),
+        _ => return None,
+    }
+    let patch = Patch { inner, hash, sum };
+    push_outer(frame, start, path, &patch)
+}
+
+/// [`push`] for a path without checksums and a packet that has been read to the end: fewer steps,
+/// each header in one, for a program that need not be verified with everything else.
+#[inline(always)]
+pub fn push_plain<F: Frame>(
+    frame: &mut F,
+    start: usize,
+    path: &Path,
+    inner: &Outline,
+    inherited: Inherited,
+    hash: u32,
+) -> Option<()> {
+    let patch = Patch {
+        inner,
+        hash,
+        sum: None,
+    };
+    push_outer(frame, start, path, &CopyAndPatch { patch, inherited })
+}
+
+/// What is done about the headers of a path when their types are known.
+trait Finish {
+    fn finish<F: Frame, O: Outer, S: Shim>(
+        &self,
+        frame: &mut F,
+        start: usize,
+        path: &Path,
+    ) -> Option<()>;
+}
+
+#[inline(always)]
+fn push_outer<F: Frame>(
+    frame: &mut F,
+    start: usize,
+    path: &Path,
+    finish: &impl Finish,
+) -> Option<()> {
+    match path.outer {
+        4 => push_shim::<F, Ipv4>(frame, start, path, finish),
+        6 => push_shim::<F, Ipv6>(frame, start, path, finish),
         _ => None,
     }
 }
 
 #[inline(always)]
-fn push_outer<F: Frame, O: Outer>(
+fn push_shim<F: Frame, O: Outer>(
     frame: &mut F,
     start: usize,
     path: &Path,
-    inner: &Outline,
-    hash: u32,
-    sum: Option<Sum>,
+    finish: &impl Finish,
 ) -> Option<()> {
     match path.encapsulation()? {
         Encapsulation::None | Encapsulation::Device => None,
-        Encapsulation::IpIp => finish::<F, O, shim::Bare>(frame, start, path, inner, hash, sum),
+        Encapsulation::IpIp => finish.finish::<F, O, shim::Bare>(frame, start, path),
         Encapsulation::Gre => match (path.has(PATH_GRE_CHECKSUM), path.has(PATH_GRE_KEY)) {
-            (false, false) => finish::<F, O, shim::Gre<0, 0>>(frame, start, path, inner, hash, sum),
-            (false, true) => {
-                finish::<F, O, shim::Gre<0, GRE_FIELD>>(frame, start, path, inner, hash, sum)
+            (false, false) => finish.finish::<F, O, shim::Gre<0, 0>>(frame, start, path),
+            (false, true) => finish.finish::<F, O, shim::Gre<0, GRE_FIELD>>(frame, start, path),
+            (true, false) => finish.finish::<F, O, shim::Gre<GRE_FIELD, 0>>(frame, start, path),
+            (true, true) => {
+                finish.finish::<F, O, shim::Gre<GRE_FIELD, GRE_FIELD>>(frame, start, path)
             }
-            (true, false) => {
-                finish::<F, O, shim::Gre<GRE_FIELD, 0>>(frame, start, path, inner, hash, sum)
-            }
-            (true, true) => finish::<F, O, shim::Gre<GRE_FIELD, GRE_FIELD>>(
-                frame, start, path, inner, hash, sum,
-            ),
         },
-        Encapsulation::Gue => finish::<F, O, shim::Gue>(frame, start, path, inner, hash, sum),
-        Encapsulation::Vxlan => finish::<F, O, shim::Vxlan>(frame, start, path, inner, hash, sum),
+        Encapsulation::Gue => finish.finish::<F, O, shim::Gue>(frame, start, path),
+        Encapsulation::Vxlan => finish.finish::<F, O, shim::Vxlan>(frame, start, path),
         Encapsulation::Geneve => {
             if path.has(PATH_INNER_ETHERNET) {
-                finish::<F, O, shim::GeneveEthernet>(frame, start, path, inner, hash, sum)
+                finish.finish::<F, O, shim::GeneveEthernet>(frame, start, path)
             } else {
-                finish::<F, O, shim::GeneveIp>(frame, start, path, inner, hash, sum)
+                finish.finish::<F, O, shim::GeneveIp>(frame, start, path)
             }
         }
     }
 }
 
-/// Patches the headers that have been copied to `start`; `sum` is that of the inner packet, if it
-/// may be needed and can be known.
-#[inline(always)]
-fn finish<F: Frame, O: Outer, S: Shim>(
-    frame: &mut F,
-    start: usize,
-    path: &Path,
-    inner: &Outline,
+/// Patches the headers that have been copied.
+struct Patch<'a> {
+    /// The packet inside.
+    inner: &'a Outline,
+    /// Hash of the flow.
     hash: u32,
+    /// The sum of the packet inside, if it may be needed and can be known.
     sum: Option<Sum>,
-) -> Option<()> {
-    if usize::from(path.header_len) != size_of::<Pair<O, S>>() {
-        return None;
+}
+
+impl Patch<'_> {
+    #[inline(always)]
+    fn apply<O: Outer, S: Shim>(&self, headers: &mut Pair<O, S>, path: &Path) {
+        let Self { inner, hash, sum } = *self;
+        let entropy =
+            (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
+        // That the whole fits in 16 bits was seen to before room was made.
+        let length = (size_of::<S>() as u16).wrapping_add(inner.length);
+        headers
+            .first
+            .fill(length, S::protocol(inner.version), entropy);
+        headers.second.fill(inner.version, length, hash);
+        if let Some(sum) = sum.filter(|_| path.has(S::SUMMED)) {
+            headers.second.seal(headers.first.pseudo_sum(length), sum);
+        }
     }
-    let entropy =
-        (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
-    // That the whole fits in 16 bits was seen to before room was made.
-    let length = (size_of::<S>() as u16).wrapping_add(inner.length);
-    let headers: &mut Pair<O, S> = frame.at_mut(start)?;
-    headers
-        .first
-        .fill(length, S::protocol(inner.version), entropy);
-    headers.second.fill(inner.version, length, hash);
-    if let Some(sum) = sum.filter(|_| path.has(S::SUMMED)) {
-        headers.second.seal(headers.first.pseudo_sum(length), sum);
+}
+
+impl Finish for Patch<'_> {
+    #[inline(always)]
+    fn finish<F: Frame, O: Outer, S: Shim>(
+        &self,
+        frame: &mut F,
+        start: usize,
+        path: &Path,
+    ) -> Option<()> {
+        if usize::from(path.header_len) != size_of::<Pair<O, S>>() {
+            return None;
+        }
+        self.apply::<O, S>(frame.at_mut(start)?, path);
+        Some(())
     }
-    Some(())
+}
+
+/// Copies and patches the headers.
+struct CopyAndPatch<'a> {
+    patch: Patch<'a>,
+    inherited: Inherited,
+}
+
+impl Finish for CopyAndPatch<'_> {
+    #[inline(always)]
+    fn finish<F: Frame, O: Outer, S: Shim>(
+        &self,
+        frame: &mut F,
+        start: usize,
+        path: &Path,
+    ) -> Option<()> {
+        if usize::from(path.header_len) != size_of::<Pair<O, S>>() {
+            return None;
+        }
+        let headers: &mut Pair<O, S> = frame.at_mut(start)?;
+        wide::copy(headers, &path.header)?;
+        headers.first.inherit(path, self.inherited);
+        self.patch.apply(headers, path);
+        Some(())
+    }
 }
 
 /// The sum of all 16-bit words of the packet at `start`, from its headers alone.

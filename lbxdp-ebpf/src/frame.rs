@@ -14,6 +14,14 @@ pub unsafe trait Wire: Copy {
         // SAFETY: without padding, all bytes of the value are initialised.
         unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), size_of::<Self>()) }
     }
+
+    /// The bytes of the header, to be written to.
+    #[inline(always)]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let (start, len) = (core::ptr::from_mut(self).cast(), size_of::<Self>());
+        // SAFETY: without padding, all bytes of the value are initialised, and any are a value of it.
+        unsafe { core::slice::from_raw_parts_mut(start, len) }
+    }
 }
 
 // SAFETY: bytes have alignment 1, and all of them are valid.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! NIC -> main.rs (Frame = context, Tables = maps)
+//!   quick      the plainest packets: all of the below that they need, at once; others go the whole way
 //!   parse      Ethernet [802.1Q/802.1ad] / IPv4 (options) / IPv6 (extension headers) / TCP, UDP
 //!   a tunnel?  known outer source, destination, VNI or key -> the packet inside
 //!   ICMP       echo to a VIP -> answered here; an error -> a packet of the flow that it quotes
@@ -23,8 +24,10 @@
 //! and compiles for BPF and for the host; the binary ties it to the kernel. Two
 //! traits are the whole seam: [`frame::Frame`] (bytes) and [`tables::Tables`]
 //! (lookups). [`pipeline::process`] is the way through: it plans, reading only, and then
-//! carries the plan out.
+//! carries the plan out. [`pipeline::quick`] is the short cut: a program of its own, which is the one
+//! that is attached, and calls the other where the packet is not plain.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 extern crate alloc;
@@ -54,4 +57,5 @@ pub mod steer;
 pub mod tables;
 pub mod track;
 pub mod verdict;
+pub mod wide;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! The XDP program `lbxdp`, and the TC programs beside it. See the library for what they do.
+//! The XDP program `lbxdp`, the one that it calls, and the TC programs beside them. See the library for what they do.
 //!
 //! Built for BPF by `cargo xtask build-ebpf`; built for the host it does nothing
 //! but say so.

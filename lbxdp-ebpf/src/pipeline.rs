@@ -13,6 +13,7 @@ mod answer;
 mod depart;
 mod device;
 mod plan;
+mod quick;
 mod scratch;
 mod session;
 
@@ -39,6 +40,7 @@ use answer::answer;
 pub use depart::{Link, Order, Task, carry_out, depart, prepare, translate};
 pub use device::{process_from_device, process_from_device_in};
 pub use plan::Plan;
+pub use quick::quick;
 pub use scratch::Scratch;
 
 /// The steps whose verification by the kernel must not be multiplied by the ways that lead to

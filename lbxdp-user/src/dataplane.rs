@@ -21,6 +21,7 @@ mod netlink;
 mod object;
 mod pins;
 mod plan;
+mod programs;
 mod rows;
 mod sessions;
 mod spec;
@@ -62,11 +63,13 @@ pub use tc::Role;
 
 use crate::config::model::XdpMode;
 
-/// The loaded program and its maps, as the agent holds them.
+/// The loaded programs and their maps, as the agent holds them.
 ///
 /// Dropping it changes nothing in the kernel: maps and links are pinned.
 pub struct Dataplane {
     ebpf: Ebpf,
+    /// Name of the program that is attached.
+    attached: &'static str,
     writer: MapWriter,
     filters: tc::Filters,
     pin_path: PathBuf,
@@ -83,6 +86,7 @@ impl Dataplane {
         let writer = MapWriter::open(&options.pin_path)?;
         Ok(Self {
             ebpf,
+            attached: programs::attached(options.trace_packets),
             writer,
             filters: tc::Filters::default(),
             pin_path: options.pin_path.clone(),
@@ -142,7 +146,7 @@ impl Dataplane {
     /// # Errors
     /// When nothing at all can be done; what concerns one interface is in the report.
     pub fn attach(&mut self, interfaces: &[String], mode: XdpMode) -> Result<AttachReport> {
-        let program = load::program(&mut self.ebpf)?;
+        let program = programs::program(&mut self.ebpf, self.attached)?;
         attach::attach(program, &self.pin_path, interfaces, mode)
     }
 

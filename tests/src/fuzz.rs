@@ -7,6 +7,7 @@
 pub mod differential;
 pub mod mutate;
 pub mod oracle;
+pub mod quick;
 mod random;
 pub mod regression;
 mod repair;

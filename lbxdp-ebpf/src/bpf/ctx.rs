@@ -86,6 +86,62 @@ pub(super) fn opaque(mut number: usize) -> usize {
     number
 }
 
+/// A packet that is only looked at near its start: at offsets that are constants or come from a byte,
+/// of which the verifier knows the bounds by itself, so that none need be compared first.
+pub(super) struct Near(pub(super) Packet);
+
+impl Near {
+    #[inline(always)]
+    fn address(&self, offset: usize, size: usize) -> Option<usize> {
+        let ctx = self.0.ctx;
+        // SAFETY: as in `address` of the packet.
+        let (data, end) = unsafe { ((*ctx).data as usize, (*ctx).data_end as usize) };
+        let start = data + offset;
+        (start + size <= end).then_some(start)
+    }
+}
+
+impl Frame for Near {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn at<T: Wire>(&self, offset: usize) -> Option<&T> {
+        let address = self.address(offset, size_of::<T>())?;
+        // SAFETY: as in `at` of the packet.
+        Some(unsafe { &*(address as *const T) })
+    }
+
+    #[inline(always)]
+    fn at_mut<T: Wire>(&mut self, offset: usize) -> Option<&mut T> {
+        let address = self.address(offset, size_of::<T>())?;
+        // SAFETY: as in `at_mut` of the packet.
+        Some(unsafe { &mut *(address as *mut T) })
+    }
+
+    #[inline(always)]
+    fn put(&mut self, offset: usize, bytes: &[u8]) -> Option<()> {
+        self.0.put(offset, bytes)
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, len: usize) -> Option<Sum> {
+        self.0.sum(offset, len)
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> Result<(), NoRoom> {
+        self.0.truncate(len)
+    }
+
+    #[inline(always)]
+    fn move_head(&mut self, delta: i32) -> Result<(), NoRoom> {
+        self.0.move_head(delta)
+    }
+}
+
 impl Frame for Packet {
     #[inline(always)]
     fn len(&self) -> usize {

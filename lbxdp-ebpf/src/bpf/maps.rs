@@ -6,9 +6,10 @@ use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST,
 };
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::btf_map;
+use aya_ebpf::programs::XdpContext;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, Entity, EntityKey, FlowCounts, FlowKey, Fragment,
@@ -31,6 +32,8 @@ const TUNNEL_SLOTS: usize = capacity::TUNNELS as usize;
 
 #[btf_map]
 static NODE: Array<Node, 1> = Array::new();
+#[btf_map]
+static PROGRAMS: ProgramArray<1> = ProgramArray::new();
 #[btf_map]
 static HEARTBEAT: Array<Heartbeat, 1> = Array::new();
 #[btf_map]
@@ -357,6 +360,13 @@ impl<C: Context> Tables for Maps<C> {
     }
 }
 
+/// Goes on with program `lbxdp_whole`; comes back if nobody has entered it.
+#[inline(always)]
+pub(super) fn call_whole(ctx: &XdpContext) {
+    // SAFETY: the program takes the same context.
+    unsafe { PROGRAMS.tail_call(ctx, 0) };
+}
+
 /// The place where this CPU works out what becomes of a packet.
 #[inline(always)]
 pub(super) fn scratch() -> Option<&'static mut Scratch> {
@@ -431,17 +441,46 @@ pub(super) fn count(verdict: &Verdict, bytes: u64) {
     lbxdp_count(verdict.reason.index(), bytes, listener, origin, tunnel);
 }
 
+/// [`count`], in place.
+#[inline(always)]
+pub(super) fn count_here(verdict: &Verdict, bytes: u64) {
+    let [listener, origin, tunnel] =
+        [verdict.listener, verdict.origin, verdict.tunnel].map(Slot::number);
+    add_all(
+        verdict.reason.index(),
+        verdict.reason.direction(),
+        bytes,
+        listener,
+        origin,
+        tunnel,
+    );
+}
+
 /// [`count`], verified once for all ways that lead to it; returns 0, since a global function must
 /// return something.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn lbxdp_count(reason: u32, bytes: u64, listener: u32, origin: u32, tunnel: u32) -> u32 {
+    let direction = Reason::from_index(reason).and_then(Reason::direction);
+    add_all(reason, direction, bytes, listener, origin, tunnel);
+    0
+}
+
+#[inline(always)]
+fn add_all(
+    reason: u32,
+    direction: Option<Direction>,
+    bytes: u64,
+    listener: u32,
+    origin: u32,
+    tunnel: u32,
+) {
     if let Some(count) = REASONS.get_ptr_mut(reason) {
         // SAFETY: the slot is of this CPU, on which no other program of this map runs now.
         add(unsafe { &mut *count }, bytes);
     }
-    let Some(direction) = Reason::from_index(reason).and_then(Reason::direction) else {
-        return 0;
+    let Some(direction) = direction else {
+        return;
     };
     // The number that stands for none is that of no slot.
     if let Some(traffic) = LISTENER_COUNTERS.get_ptr_mut(listener) {
@@ -456,7 +495,6 @@ extern "C" fn lbxdp_count(reason: u32, bytes: u64, listener: u32, origin: u32, t
         // SAFETY: as above.
         add(side(unsafe { &mut *traffic }, direction), bytes);
     }
-    0
 }
 
 #[inline(always)]

@@ -313,6 +313,18 @@ impl Context for xdp_md {
     }
 }
 
+/// The context of the program that is verified by itself, and has no global functions.
+#[repr(transparent)]
+pub(super) struct Alone(xdp_md);
+
+impl Context for Alone {
+    #[inline(always)]
+    fn route(ctx: *mut Self, packet: &Ip, source: &Address, ports: u32, hop: &mut Hop) -> u32 {
+        let length = packet.outline.length;
+        look_up(ctx.cast(), packet, length, source, ports, hop)
+    }
+}
+
 /// [`look_up`] for the interface that the packet came in by.
 #[inline(never)]
 #[unsafe(no_mangle)]

@@ -3,13 +3,16 @@ use crate::checksum::Sum;
 use crate::ecn::ECN_MASK;
 use crate::frame::{Frame, Wire};
 use crate::parse::Version;
+use crate::wide::Wide as _;
 use crate::wire::{Ipv4, Ipv6};
 
 /// The outer IP header.
 pub trait Outer: Wire {
-    /// Writes what depends on the packet.
-    ///
-    /// In place of a checksum is the sum of the header as it is, by [`inherit`]. `length` is of all
+    /// Writes what the prepared header has of the packet inside; and, in place of a checksum, for
+    /// [`Outer::fill`], the sum of it all.
+    fn inherit(&mut self, path: &Path, from: Inherited);
+
+    /// Writes what else depends on the packet. `length` is of all
     /// that is behind this header, in bytes; `protocol` is what follows; `entropy` replaces the low
     /// half of the source address.
     fn fill(&mut self, length: u16, protocol: u8, entropy: Option<[u8; 2]>);
@@ -19,65 +22,57 @@ pub trait Outer: Wire {
     fn pseudo_sum(&self, length: u16) -> Sum;
 }
 
-/// Writes what the prepared header at `start` has of the packet at `inner`: ECN (RFC 6040, 4.1), and
-/// DSCP and TTL where the path says so; and, for [`Outer::fill`], the sum of it all.
-///
-/// `None` if a header is not there.
-#[inline(always)]
-pub(super) fn inherit<F: Frame>(
-    frame: &mut F,
-    start: usize,
-    path: &Path,
-    inner: usize,
-    version: Version,
-) -> Option<()> {
-    let (inner_class, inner_hops) = match version {
-        Version::V4 => {
-            let header: &Ipv4 = frame.at(inner)?;
-            (header.type_of_service, header.time_to_live)
-        }
-        Version::V6 => {
-            let header: &Ipv6 = frame.at(inner)?;
-            (class_of(header), header.hop_limit)
-        }
-    };
-    let class = |prepared: u8| {
+/// What an outer header has of the packet inside: ECN (RFC 6040, 4.1), and DSCP and TTL where the path
+/// says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Inherited {
+    /// Traffic class of the packet inside.
+    pub class: u8,
+    /// TTL or hop limit of the packet inside.
+    pub hops: u8,
+}
+
+impl Inherited {
+    /// Reads it from the IP header at `inner`, if that is there.
+    #[inline(always)]
+    pub(super) fn read<F: Frame>(frame: &F, inner: usize, version: Version) -> Option<Self> {
+        Some(match version {
+            Version::V4 => {
+                let header: &Ipv4 = frame.at(inner)?;
+                Self {
+                    class: header.type_of_service,
+                    hops: header.time_to_live,
+                }
+            }
+            Version::V6 => {
+                let header: &Ipv6 = frame.at(inner)?;
+                Self {
+                    class: class_of(header),
+                    hops: header.hop_limit,
+                }
+            }
+        })
+    }
+
+    /// The traffic class of an outer header for which this one is prepared.
+    #[inline(always)]
+    const fn class(self, path: &Path, prepared: u8) -> u8 {
         if path.has(PATH_DSCP_INHERIT) {
-            inner_class
+            self.class
         } else {
-            prepared | inner_class & ECN_MASK
+            prepared | self.class & ECN_MASK
         }
-    };
-    let hops = |prepared: u8| {
+    }
+
+    /// The TTL or hop limit of an outer header for which this one is prepared.
+    #[inline(always)]
+    const fn hops(self, path: &Path, prepared: u8) -> u8 {
         if path.has(PATH_TTL_INHERIT) {
-            inner_hops
+            self.hops
         } else {
             prepared
         }
-    };
-    match path.outer {
-        4 => {
-            let header: &mut Ipv4 = frame.at_mut(start)?;
-            let sum = Sum::from_folded(path.header_sum)
-                .sub([header.version_ihl, header.type_of_service])
-                .sub([header.time_to_live, header.protocol]);
-            header.type_of_service = class(header.type_of_service);
-            header.time_to_live = hops(header.time_to_live);
-            let sum = sum
-                .add([header.version_ihl, header.type_of_service])
-                .add([header.time_to_live, header.protocol]);
-            header.header_checksum = sum.fold().to_ne_bytes();
-        }
-        6 => {
-            let header: &mut Ipv6 = frame.at_mut(start)?;
-            let class = class(class_of(header));
-            let [_, _, a, b] = header.version_class_label;
-            header.version_class_label = [0x60 | class >> 4, class << 4, a, b];
-            header.hop_limit = hops(header.hop_limit);
-        }
-        _ => return None,
     }
-    Some(())
 }
 
 /// The traffic class, beside the flow label (which is zero in a prepared header).
@@ -88,6 +83,19 @@ const fn class_of(header: &Ipv6) -> u8 {
 }
 
 impl Outer for Ipv4 {
+    #[inline(always)]
+    fn inherit(&mut self, path: &Path, from: Inherited) {
+        let sum = Sum::from_folded(path.header_sum)
+            .sub([self.version_ihl, self.type_of_service])
+            .sub([self.time_to_live, self.protocol]);
+        self.type_of_service = from.class(path, self.type_of_service);
+        self.time_to_live = from.hops(path, self.time_to_live);
+        let sum = sum
+            .add([self.version_ihl, self.type_of_service])
+            .add([self.time_to_live, self.protocol]);
+        self.header_checksum.store(sum.fold().to_ne_bytes());
+    }
+
     #[inline(always)]
     fn fill(&mut self, length: u16, protocol: u8, entropy: Option<[u8; 2]>) {
         let mut sum = Sum::ZERO.add(self.header_checksum);
@@ -119,6 +127,14 @@ impl Outer for Ipv4 {
 }
 
 impl Outer for Ipv6 {
+    #[inline(always)]
+    fn inherit(&mut self, path: &Path, from: Inherited) {
+        let class = from.class(path, class_of(self));
+        let [_, _, a, b] = self.version_class_label;
+        self.version_class_label = [0x60 | class >> 4, class << 4, a, b];
+        self.hop_limit = from.hops(path, self.hop_limit);
+    }
+
     #[inline(always)]
     fn fill(&mut self, length: u16, protocol: u8, entropy: Option<[u8; 2]>) {
         self.payload_length = length.to_be_bytes();

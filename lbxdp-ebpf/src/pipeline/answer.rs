@@ -65,7 +65,7 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
     let mut action = Action::Transmit;
     let way = if let Some(index) = subject.tunnel {
         let path = tables.tunnel(index).ok_or(refusal)?;
-        if !path.has(PATH_RESOLVED) || (!is_error && !plan::fits(&path, ip)) {
+        if !path.has(PATH_RESOLVED) || (!is_error && !plan::fits(&path, ip.outline.length)) {
             return Err(refusal);
         }
         to.link = plan::link_of(&path);

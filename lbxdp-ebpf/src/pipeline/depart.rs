@@ -236,17 +236,13 @@ fn write<F: Frame>(
     let mut version = outline.version;
     if let Some(path) = path {
         encap::push(frame, link_len, path, outline, order.hash)?;
-        version = if path.outer == 6 {
-            Version::V6
-        } else {
-            Version::V4
-        };
+        version = Version::of_number(path.outer.into());
     }
     write_link(frame, &order.link, version.ethertype())
 }
 
 #[inline(always)]
-fn write_link<F: Frame>(frame: &mut F, link: &Link, ethertype: [u8; 2]) -> Option<()> {
+pub(super) fn write_link<F: Frame>(frame: &mut F, link: &Link, ethertype: [u8; 2]) -> Option<()> {
     let ethernet = |ethertype| Ethernet {
         destination: link.destination_mac,
         source: link.source_mac,

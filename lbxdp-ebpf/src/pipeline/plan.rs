@@ -103,7 +103,7 @@ pub(super) fn request<'t, F: Steps, T: Tables>(
     if mode == Mode::Dsr && !in_tunnel {
         return Err(Reason::NoNextHop);
     }
-    if !fits(&origin.path, ip) {
+    if !fits(&origin.path, ip.outline.length) {
         return Err(too_big(subject, origin.path.mtu, to));
     }
     *to = Order {
@@ -251,7 +251,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
         let index = tables.tunnel_to(&key).ok_or(Reason::NoTunnelRoute)?;
         let path = tables.tunnel(index).ok_or(Reason::NoTunnelRoute)?;
         is_resolved(&path)?;
-        if !fits(&path, ip) {
+        if !fits(&path, ip.outline.length) {
             return Err(too_big(subject, path.mtu, to));
         }
         to.link = link_of(&path);
@@ -437,8 +437,7 @@ pub(super) fn is_resolved(path: &Path) -> Result<(), Reason> {
 }
 
 #[inline(always)]
-pub(super) fn fits(path: &Path, ip: &Ip) -> bool {
-    let length = ip.outline.length;
+pub(super) fn fits(path: &Path, length: u16) -> bool {
     let with_headers = length.checked_add(path.header_len.into());
     length <= path.mtu && with_headers.is_some()
 }

@@ -3,16 +3,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapData, MapInfo};
-use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::object::{OBJECT_MISSING, embedded_object};
+use super::programs::{self, PROGRAMS};
 use super::spec::{MAPS, MapSpec, versioned};
 use super::{bpffs, diagnose, versions};
-
-/// Name of the program in the object.
-pub(super) const PROGRAM: &str = "lbxdp";
 
 /// How to load.
 #[derive(Clone, Debug)]
@@ -47,7 +44,7 @@ impl LoadOptions {
     }
 }
 
-/// Makes or takes over the pinned maps, and loads the program; attaches nothing.
+/// Makes or takes over the pinned maps, and loads the programs; attaches nothing.
 ///
 /// # Errors
 /// With what is wrong, and what to do about it.
@@ -62,7 +59,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
     bpffs::prepare(&options.pin_path)?;
     versions::carry_over(&options.pin_path)?;
     let folder = versioned(&options.pin_path);
-    for spec in &MAPS {
+    let all = || MAPS.iter().chain([&PROGRAMS]);
+    for spec in all() {
         check_pinned(&folder.join(spec.name), spec, options.entries(spec))?;
     }
     let mut loader = EbpfLoader::new();
@@ -73,14 +71,14 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
         0
     };
     loader.override_global(aya_log::LEVEL, &level, false);
-    for spec in &MAPS {
+    for spec in all() {
         loader.map_pin_path(spec.name, folder.join(spec.name));
         loader.map_max_entries(spec.name, options.entries(spec));
     }
     let mut ebpf = loader
         .load(object)
         .map_err(|error| diagnose::loading(&error))?;
-    for spec in &MAPS {
+    for spec in all() {
         if ebpf.map(spec.name).is_none() {
             bail!(
                 "the eBPF object has no map {}: it is of another version",
@@ -88,24 +86,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
             );
         }
     }
-    let program = program(&mut ebpf)?;
-    program.load().map_err(|error| diagnose::loading(&error))?;
-    if let Ok(info) = program.info() {
-        debug!(
-            id = info.id(),
-            instructions_verified = info.verified_instruction_count(),
-            "loaded the program"
-        );
-    }
+    programs::load(&mut ebpf)?;
     Ok(ebpf)
-}
-
-/// The program of a loaded object.
-pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    ebpf.program_mut(PROGRAM)
-        .with_context(|| format!("the eBPF object has no program {PROGRAM}"))?
-        .try_into()
-        .with_context(|| format!("program {PROGRAM} of the eBPF object is not an XDP program"))
 }
 
 /// Refuses a pinned map that is not what the object needs: aya would take it as it is.

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::bpffs;
 use super::kernel::link_facts;
+use super::programs::PROGRAMS;
 use super::spec::{MAPS, links_folder};
 use super::tc;
 
@@ -52,7 +53,7 @@ pub fn detach_all(pin_path: &Path) -> Result<Detached> {
             }
         }
         remove_folder(&links)?;
-        for spec in &MAPS {
+        for spec in MAPS.iter().chain([&PROGRAMS]) {
             match fs::remove_file(version.join(spec.name)) {
                 Ok(()) => detached.maps.push(spec.name.to_owned()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

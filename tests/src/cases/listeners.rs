@@ -69,6 +69,14 @@ pub(super) fn cases() -> Vec<Case> {
             Reason::Malformed,
         ),
         ends(
+            "A mapped address in an IPv6 header is malformed wherever it leads.",
+            world(),
+            from_router()
+                .ipv6("::ffff:192.0.2.7", CLIENT6)
+                .tcp(40_000, 80),
+            Reason::Malformed,
+        ),
+        ends(
             "A listener whose table is missing cannot be served.",
             world().but(|tables| tables.tables.clear()),
             ask(),

@@ -2,7 +2,8 @@
 
 use lbxdp_ebpf::frame::Frame;
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
-use lbxdp_ebpf::pipeline::{process, process_from_device};
+use lbxdp_ebpf::pipeline::{process, process_from_device, quick};
+use lbxdp_ebpf::verdict::Verdict;
 
 use super::{Flows, Outcome};
 use crate::cases::{Case, Hook};
@@ -10,11 +11,7 @@ use crate::cases::{Case, Hook};
 /// Runs a case.
 #[must_use]
 pub fn run(case: &Case) -> Outcome {
-    let bytes = case.packet.bytes();
-    let frame = match case.headroom {
-        None => MemFrame::new(&bytes),
-        Some(room) => with_headroom(&bytes, room),
-    };
+    let frame = frame_of(case);
     // Packets write to some.
     let tables = case.world.tables.clone();
     for earlier in &case.earlier {
@@ -42,6 +39,43 @@ pub fn run_frame_at(hook: Hook, bytes: &[u8], tables: &MemTables, ingress: u32) 
     outcome(hook, MemFrame::new(bytes), &tables.clone(), ingress)
 }
 
+/// Runs a case the quick way; `None` if that is not for its packet.
+///
+/// # Errors
+/// When the packet is declined, and not as it was.
+pub fn run_quickly(case: &Case) -> Result<Option<Outcome>, String> {
+    let tables = case.world.tables.clone();
+    for earlier in &case.earlier {
+        let frame = MemFrame::new(&earlier.bytes());
+        outcome(case.hook, frame, &tables, case.ingress);
+    }
+    run_frame_quickly(frame_of(case), &tables, case.ingress)
+}
+
+/// Runs a frame the quick way; as [`run_quickly`].
+///
+/// # Errors
+/// As there.
+pub fn run_frame_quickly(
+    mut frame: MemFrame,
+    tables: &MemTables,
+    ingress: u32,
+) -> Result<Option<Outcome>, String> {
+    let (before, flows) = (frame.clone(), Flows::of(tables));
+    let verdict = quick(&mut frame, tables, ingress);
+    if flows != Flows::of(tables) {
+        return Err("the quick way remembers something".to_owned());
+    }
+    match verdict {
+        Some(verdict) => Ok(Some(Outcome {
+            flows,
+            ..told(verdict, &frame)
+        })),
+        None if frame == before => Ok(None),
+        None => Err("the quick way declines a packet that it has changed".to_owned()),
+    }
+}
+
 fn outcome(hook: Hook, frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
     // The world is the next packet's too.
     let (sessions, mappings) = (tables.sessions.entries(), tables.mappings.entries());
@@ -60,6 +94,10 @@ fn ended(hook: Hook, mut frame: MemFrame, tables: &MemTables, ingress: u32) -> O
         Hook::Xdp => process(&mut frame, tables, ingress),
         Hook::Device => process_from_device(&mut frame, tables, ingress),
     };
+    told(verdict, &frame)
+}
+
+fn told(verdict: Verdict, frame: &MemFrame) -> Outcome {
     // A packet that is not forwarded counts for its reason alone.
     let counts = verdict.reason.direction().is_some();
     Outcome {
@@ -75,6 +113,14 @@ fn ended(hook: Hook, mut frame: MemFrame, tables: &MemTables, ingress: u32) -> O
 
 fn short(index: u32) -> u16 {
     u16::try_from(index).expect("the slot of an origin or tunnel")
+}
+
+fn frame_of(case: &Case) -> MemFrame {
+    let bytes = case.packet.bytes();
+    match case.headroom {
+        None => MemFrame::new(&bytes),
+        Some(room) => with_headroom(&bytes, room),
+    }
 }
 
 /// A frame with less room in front: its first bytes stand in what would be room.

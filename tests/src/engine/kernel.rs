@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use aya::maps::ProgramArray;
 use aya::programs::{
     Program, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp,
 };
@@ -27,6 +28,11 @@ const TC_ACT_UNSPEC: u32 = u32::MAX;
 const TC_ACT_SHOT: u32 = 2;
 const TC_ACT_REDIRECT: u32 = 7;
 
+/// The XDP program that is attached.
+const PROGRAM: &str = "lbxdp";
+/// The one that it calls for what it leaves.
+const WHOLE: &str = "lbxdp_whole";
+
 /// The TC programs.
 const CLASSIFIERS: [&str; 2] = ["lbxdp_handover", "lbxdp_device"];
 
@@ -47,6 +53,8 @@ pub const TRACE: u8 = 5;
 /// The loaded program with its maps, in a network namespace of its own.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// Name of the program that frames are given to.
+    entry: &'static str,
     maps: Maps,
     _underlay: Underlay,
 }
@@ -86,20 +94,35 @@ impl Kernel {
         let mut ebpf = loader
             .load(&object)
             .context("the kernel refuses the maps of the object")?;
-        program(&mut ebpf)?
-            .load()
-            .context("the kernel refuses the program")?;
+        for name in [PROGRAM, WHOLE] {
+            program(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refuses program {name}"))?;
+        }
         for name in CLASSIFIERS {
             classifier(&mut ebpf, name)?
                 .load()
                 .with_context(|| format!("the kernel refuses program {name}"))?;
         }
+        let whole = program(&mut ebpf, WHOLE)?.fd()?.try_clone()?;
+        let map = ebpf
+            .map_mut("PROGRAMS")
+            .context("the object has no map PROGRAMS")?;
+        ProgramArray::try_from(map)?
+            .set(0, &whole, 0)
+            .context("map PROGRAMS")?;
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self {
             ebpf,
+            entry: PROGRAM,
             maps,
             _underlay: underlay,
         })
+    }
+
+    /// Gives frames to the whole program from now on, as an agent does that logs each packet.
+    pub const fn enter_whole(&mut self) {
+        self.entry = WHOLE;
     }
 
     /// How many packets have ended for each reason, by index.
@@ -115,7 +138,9 @@ impl Kernel {
     /// # Errors
     /// When it is not loaded.
     pub fn descriptor(&mut self) -> Result<ProgramFd> {
-        let descriptor = program(&mut self.ebpf)?.fd().context("not loaded")?;
+        let descriptor = program(&mut self.ebpf, PROGRAM)?
+            .fd()
+            .context("not loaded")?;
         descriptor.try_clone().context("no descriptor is left")
     }
 
@@ -128,7 +153,7 @@ impl Kernel {
         const METADATA: usize = MemFrame::HEADROOM - 40;
         let input = [0; METADATA + 64];
         let context = context(METADATA, input.len(), 0);
-        let result = program(&mut self.ebpf)?.test_run(TestRunOptions {
+        let result = program(&mut self.ebpf, self.entry)?.test_run(TestRunOptions {
             data_in: Some(&input),
             ctx_in: Some(&context),
             ..TestRunOptions::default()
@@ -222,7 +247,7 @@ impl Kernel {
         let context = context(metadata, input.len(), ingress);
         let mut output = vec![0; input.len() + ROOM];
         let mut context_out = vec![0; context.len()];
-        let result = program(&mut self.ebpf)?
+        let result = program(&mut self.ebpf, self.entry)?
             .test_run(TestRunOptions {
                 data_in: Some(&input),
                 data_out: Some(&mut output),
@@ -388,11 +413,11 @@ fn classifier<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut SchedClassif
         .with_context(|| format!("{name} is not a TC program"))
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    ebpf.program_mut("lbxdp")
-        .context("the object has no program lbxdp")?
+fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp> {
+    ebpf.program_mut(name)
+        .with_context(|| format!("the object has no program {name}"))?
         .try_into()
-        .context("lbxdp is not an XDP program")
+        .with_context(|| format!("{name} is not an XDP program"))
 }
 
 /// The variable that holds the level of `aya-log`.

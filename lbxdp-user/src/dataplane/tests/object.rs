@@ -1,6 +1,7 @@
 //! The object in the kernel: loaded, attached to a veth in a network namespace of its own.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
 use lbxdp_ebpf::abi::PATH_RESOLVED;
@@ -60,7 +61,7 @@ fn ifindex() -> u32 {
     nix::net::if_::if_nametoindex(DEVICE).unwrap()
 }
 
-fn programs() -> Vec<u32> {
+fn attached_programs() -> Vec<u32> {
     let link = Netlink::open().unwrap().link(ifindex()).unwrap();
     link.xdp.into_iter().map(|(_, program)| program).collect()
 }
@@ -82,7 +83,7 @@ fn a_restarted_agent_takes_over_maps_and_link() {
             (before.mode, &before.fallback),
             (AttachedMode::Native, &None)
         );
-        assert_eq!(programs(), [before.program_id]);
+        assert_eq!(attached_programs(), [before.program_id]);
         first.heartbeat(1).unwrap();
         assert_eq!(
             attach(&mut first, XdpMode::Auto),
@@ -93,7 +94,7 @@ fn a_restarted_agent_takes_over_maps_and_link() {
         let link = kernel::link_facts(&links_folder(&pins.0).join(DEVICE)).unwrap();
         drop(first);
         assert_eq!(
-            programs(),
+            attached_programs(),
             [before.program_id],
             "the data path outlives its agent"
         );
@@ -103,13 +104,13 @@ fn a_restarted_agent_takes_over_maps_and_link() {
         assert!(second.sync(&desired()).unwrap().is_empty());
         let after = attach(&mut second, XdpMode::Auto);
         assert_ne!(after.program_id, before.program_id);
-        assert_eq!(programs(), [after.program_id]);
+        assert_eq!(attached_programs(), [after.program_id]);
         let facts = kernel::link_facts(&links_folder(&pins.0).join(DEVICE)).unwrap();
         assert_eq!(facts.link_id, link.link_id, "the link is the same");
 
         let report = second.attach(&[], XdpMode::Auto).unwrap();
         assert_eq!(report.detached, [DEVICE]);
-        assert!(programs().is_empty(), "not configured any more");
+        assert!(attached_programs().is_empty(), "not configured any more");
     });
 }
 
@@ -180,7 +181,7 @@ fn what_is_in_the_way_is_named() {
         }
         let detached = detach_all(&pins.0).unwrap();
         assert_eq!(detached.interfaces, [DEVICE]);
-        assert!(programs().is_empty());
+        assert!(attached_programs().is_empty());
         drop(first);
     });
 }
@@ -208,7 +209,7 @@ fn pinned_maps_of_another_size_are_refused() {
 fn every_map_is_as_the_object_declares_it() {
     in_namespace("every_map_is_as_the_object_declares_it", |pins| {
         let dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
-        for spec in &MAPS {
+        for spec in MAPS.iter().chain([&programs::PROGRAMS]) {
             let map = MapData::from_pin(versioned(&pins.0).join(spec.name)).unwrap();
             let info = map.info().unwrap();
             assert_eq!(info.map_type().unwrap(), spec.kind, "{}", spec.name);
@@ -218,6 +219,48 @@ fn every_map_is_as_the_object_declares_it() {
         }
         drop(dataplane);
     });
+}
+
+#[test]
+fn the_whole_program_is_called_with_no_agent_left() {
+    in_namespace("the_whole_program_is_called_with_no_agent_left", |pins| {
+        let options = LoadOptions::at(&pins.0);
+        let mut agent = Dataplane::load(&options).unwrap();
+        agent.sync(&desired()).unwrap();
+        attach(&mut agent, XdpMode::Auto);
+        drop(agent);
+        ip(&format!("link set {DEVICE} up"));
+        ip("link set lbxE1 up");
+        ip("addr add 192.0.2.1/24 dev lbxE1");
+        let counted = |reason| {
+            let maps = LiveMaps::open(&pins.0).unwrap();
+            maps.counters([].iter()).unwrap().reasons[&reason].packets
+        };
+        // The other end asks for a neighbour by ARP, of which the quick way knows nothing.
+        let socket = UdpSocket::bind("192.0.2.1:0").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while counted(Reason::NotIp) == 0 {
+            assert!(Instant::now() < deadline, "no packet is not IP");
+            socket.send_to(b"?", "192.0.2.9:9").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(counted(Reason::NotConfigured), 0);
+    });
+}
+
+#[test]
+fn an_agent_that_logs_packets_attaches_the_whole_program() {
+    in_namespace(
+        "an_agent_that_logs_packets_attaches_the_whole_program",
+        |pins| {
+            let mut options = LoadOptions::at(&pins.0);
+            options.trace_packets = true;
+            let mut agent = Dataplane::load(&options).unwrap();
+            let attached = attach(&mut agent, XdpMode::Auto).program_id;
+            let whole = programs::program(&mut agent.ebpf, "lbxdp_whole").unwrap();
+            assert_eq!(attached, whole.info().unwrap().id());
+        },
+    );
 }
 
 #[test]
@@ -266,7 +309,7 @@ fn explain_says_what_the_kernel_does() {
 
             let packet = question.frame().unwrap();
             let mut out = vec![0; packet.len() + 256];
-            let program = load::program(&mut dataplane.ebpf).unwrap();
+            let program = programs::program(&mut dataplane.ebpf, dataplane.attached).unwrap();
             let result = program
                 .test_run(TestRunOptions {
                     data_in: Some(&packet),
@@ -342,7 +385,7 @@ fn answer_to(dataplane: &mut Dataplane, from: SocketAddr, client: SocketAddr, si
     let before = dataplane.counters().unwrap();
     let packet = question.frame().unwrap();
     let mut out = vec![0; packet.len() + 256];
-    let program = load::program(&mut dataplane.ebpf).unwrap();
+    let program = programs::program(&mut dataplane.ebpf, dataplane.attached).unwrap();
     let result = program
         .test_run(TestRunOptions {
             data_in: Some(&packet),
