@@ -2,6 +2,7 @@
 
 mod departures;
 mod first_rows;
+mod panics;
 mod ramps;
 mod risk;
 mod tables;

@@ -278,6 +278,7 @@ impl Owner {
             Err(error) => vec![format!("the maps are not in line: {error:#}")],
         };
         self.problems.set(Part::Maps, problems);
+        self.problems.set(Part::Pools, self.state.panics());
     }
 
     /// Whether all that a state wants can be written to the maps.

@@ -120,7 +120,7 @@ pub struct Share {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// `healthy`, `degraded`, `critical`, `unknown` or `disabled`.
+    /// `healthy`, `degraded`, `panic`, `critical`, `unknown` or `disabled`.
     pub state: String,
     /// Its monitor.
     pub monitor: Option<String>,

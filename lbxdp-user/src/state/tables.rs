@@ -77,9 +77,14 @@ impl State {
             (self.plans.values())
                 .any(|plan| plan.owners.is_some() && plan.states.contains_key(pool))
         };
+        let counts_as_up = |pool: &String| {
+            (self.plans.values()).any(|plan| plan.assumed_up && plan.serving.contains(pool))
+        };
         let unhealthy = self.trackers.iter().filter_map(|(key, tracker)| match key {
             ProbeKey::Origin { pool, origin }
-                if tracker.health() == Health::Unhealthy && another_serves(pool) =>
+                if tracker.health() == Health::Unhealthy
+                    && another_serves(pool)
+                    && !counts_as_up(pool) =>
             {
                 let name = reconcile::origin_name(pool, origin);
                 let slot = self.slots.get(EntityKind::Origin, &name)?;

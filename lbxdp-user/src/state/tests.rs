@@ -1,3 +1,5 @@
+mod panics;
+
 use std::path::Path;
 
 use lbxdp_ebpf::abi::{
