@@ -14,11 +14,13 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::report::{Report, health_name, timestamp};
+use super::watchdog::Standing;
 use super::{Event, Options, descriptors};
 use crate::api::{self, Request, Response};
 use crate::config::model::Config;
-use crate::dataplane::{Attachment, Dataplane, LoadOptions, PlanError};
+use crate::dataplane::{Attachment, Dataplane, LastBeat, LoadOptions, PlanError};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
+use crate::pulse::Pulses;
 use crate::state::State;
 use crate::vnet::{self, Network, NetworkEvent};
 use flows::FlowSweeps;
@@ -28,6 +30,15 @@ use sessions::Sweeps;
 
 /// Seconds between looks at links, routes and rules that nothing has reported as changed.
 const LINKS_EVERY: u64 = 10;
+
+/// What the watchdog and the owner share.
+#[derive(Clone, Default)]
+pub(super) struct Vitals {
+    /// Signs of life of the probes.
+    pub(super) probes: Pulses,
+    /// What is stuck.
+    pub(super) standing: Standing,
+}
 
 /// The owner of the state.
 pub(super) struct Owner {
@@ -40,6 +51,7 @@ pub(super) struct Owner {
     attachments: Vec<Attachment>,
     reload_error: Option<String>,
     problems: Problems,
+    stuck: Standing,
     repetition: Repetition,
     sweeps: Sweeps,
     flow_sweeps: FlowSweeps,
@@ -74,6 +86,7 @@ impl Owner {
         options: &Options,
         config: Config,
         events: mpsc::Sender<Event>,
+        vitals: Vitals,
         now: SystemTime,
     ) -> anyhow::Result<Self> {
         let mut dataplane = Dataplane::load(&LoadOptions {
@@ -109,10 +122,11 @@ impl Owner {
             state,
             network,
             dataplane,
-            probers: Probers::new(results),
+            probers: Probers::new(results, vitals.probes),
             attachments: Vec::new(),
             reload_error: None,
             problems: Problems::default(),
+            stuck: vitals.standing,
             repetition: Repetition::default(),
             sweeps: Sweeps::default(),
             flow_sweeps: FlowSweeps::default(),
@@ -314,7 +328,13 @@ impl Owner {
                 config: self.options.config.display().to_string(),
                 generation: self.state.generation(),
                 reload_error: self.reload_error.clone(),
-                problems: self.problems.all().cloned().collect(),
+                problems: self
+                    .problems
+                    .all()
+                    .cloned()
+                    .chain(self.stuck.sentence())
+                    .collect(),
+                heartbeat: LastBeat::of(self.dataplane.maps()).map(api::Heartbeat::from),
                 interfaces: self.interfaces(),
             },
         };

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::Heartbeat;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the agent knows.
@@ -43,6 +44,8 @@ pub struct Node {
     pub reload_error: Option<String>,
     /// What the agent could not bring about, for each the sentence of the diagnosis.
     pub problems: Vec<String>,
+    /// When the agent last confirmed the tables.
+    pub heartbeat: Option<Heartbeat>,
     /// Where the program is attached.
     pub interfaces: Vec<Interface>,
 }
