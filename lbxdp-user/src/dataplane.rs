@@ -12,6 +12,7 @@ mod counters;
 mod desired;
 mod diagnose;
 mod flows;
+mod grow;
 mod heartbeat;
 mod kernel;
 mod live;
@@ -72,6 +73,8 @@ pub struct Dataplane {
     writer: MapWriter,
     filters: tc::Filters,
     pin_path: PathBuf,
+    /// Whether the program in force has other maps, which are still pinned.
+    grows: bool,
 }
 
 impl Dataplane {
@@ -81,13 +84,14 @@ impl Dataplane {
     /// # Errors
     /// With what is wrong and what to do.
     pub fn load(options: &LoadOptions) -> Result<Self> {
-        let ebpf = load::load(options)?;
-        let writer = MapWriter::open(&options.pin_path)?;
+        let (ebpf, layout) = load::load(options)?;
+        let writer = MapWriter::take(LiveMaps::open_at(&options.pin_path, layout.grows())?)?;
         Ok(Self {
             ebpf,
             writer,
             filters: tc::Filters::default(),
             pin_path: options.pin_path.clone(),
+            grows: layout.grows(),
         })
     }
 
@@ -145,7 +149,11 @@ impl Dataplane {
     /// When nothing at all can be done; what concerns one interface is in the report.
     pub fn attach(&mut self, interfaces: &[String], mode: XdpMode) -> Result<AttachReport> {
         let program = load::program(&mut self.ebpf)?;
-        attach::attach(program, &self.pin_path, interfaces, mode)
+        let report = attach::attach(program, &self.pin_path, interfaces, mode)?;
+        if std::mem::take(&mut self.grows) {
+            grow::replace(&self.pin_path)?;
+        }
+        Ok(report)
     }
 
     /// Whether a program of another version of the map ABI still runs on some interface.

@@ -21,6 +21,7 @@ use crate::config::model::Config;
 use crate::dataplane::{Attachment, Dataplane, LastBeat, LoadOptions, PlanError};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
 use crate::pulse::Pulses;
+use crate::reconcile;
 use crate::state::State;
 use crate::vnet::{self, Network, NetworkEvent};
 use flows::FlowSweeps;
@@ -91,6 +92,7 @@ impl Owner {
     ) -> anyhow::Result<Self> {
         let mut dataplane = Dataplane::load(&LoadOptions {
             trace_packets: options.trace_packets,
+            max_entries: reconcile::map_sizes(&config)?,
             ..LoadOptions::at(&config.node.pin_path)
         })?;
         if options.trace_packets {

@@ -53,7 +53,8 @@ impl fmt::Display for PlanError {
             Self::Full { map, limit, needed } => write!(
                 f,
                 "map {map} holds {limit} entries and {needed} are needed; nothing was changed. \
-                 Configure less, or load the maps larger (max_entries of {map}) after `lbxdp detach`"
+                 Configure less, or restart the agent: it makes maps as large as the configuration \
+                 needs, and traffic goes on"
             ),
             Self::Dangling { from, to } => {
                 write!(

@@ -7,8 +7,9 @@ use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use tracing::{debug, warn};
 
+use super::grow::Layout;
 use super::object::{OBJECT_MISSING, embedded_object};
-use super::spec::{MAPS, MapSpec, versioned};
+use super::spec::{MAPS, MapSpec};
 use super::{bpffs, diagnose, versions};
 
 /// Name of the program in the object.
@@ -51,7 +52,7 @@ impl LoadOptions {
 ///
 /// # Errors
 /// With what is wrong, and what to do about it.
-pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
+pub(super) fn load(options: &LoadOptions) -> Result<(Ebpf, Layout)> {
     let object = match &options.object {
         Some(object) => object.as_slice(),
         None => embedded_object().context(OBJECT_MISSING)?,
@@ -61,10 +62,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
     }
     bpffs::prepare(&options.pin_path)?;
     versions::carry_over(&options.pin_path)?;
-    let folder = versioned(&options.pin_path);
-    for spec in &MAPS {
-        check_pinned(&folder.join(spec.name), spec, options.entries(spec))?;
-    }
+    let layout = Layout::new(&options.pin_path, |spec| options.entries(spec), pinned)?;
+    layout.prepare()?;
     let mut loader = EbpfLoader::new();
     // `aya_log_ebpf` compares each event with this level; 0 is none of them.
     let level = if options.trace_packets {
@@ -74,8 +73,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
     };
     loader.override_global(aya_log::LEVEL, &level, false);
     for spec in &MAPS {
-        loader.map_pin_path(spec.name, folder.join(spec.name));
-        loader.map_max_entries(spec.name, options.entries(spec));
+        loader.map_pin_path(spec.name, layout.pin(spec));
+        loader.map_max_entries(spec.name, layout.entries(spec));
     }
     let mut ebpf = loader
         .load(object)
@@ -97,7 +96,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
             "loaded the program"
         );
     }
-    Ok(ebpf)
+    layout.copy()?;
+    Ok((ebpf, layout))
 }
 
 /// The program of a loaded object.
@@ -108,11 +108,12 @@ pub(super) fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
         .with_context(|| format!("program {PROGRAM} of the eBPF object is not an XDP program"))
 }
 
-/// Refuses a pinned map that is not what the object needs: aya would take it as it is.
-fn check_pinned(path: &Path, spec: &MapSpec, max_entries: u32) -> Result<()> {
+/// What is pinned at a path. Refuses what is not the map that the object needs: aya would take it
+/// as it is.
+fn pinned(path: &Path, spec: &MapSpec) -> Result<Option<MapInfo>> {
     // EPERM and the like are diagnosed by loading itself.
     if !matches!(path.try_exists(), Ok(true)) {
-        return Ok(());
+        return Ok(None);
     }
     let info = MapData::from_pin(path)
         .and_then(|map| map.info())
@@ -123,29 +124,19 @@ fn check_pinned(path: &Path, spec: &MapSpec, max_entries: u32) -> Result<()> {
                 diagnose::chain(&error)
             )
         })?;
-    if let Some(difference) = difference(&info, spec, max_entries) {
-        bail!(
-            "the pinned map {} has {difference}; `lbxdp detach` removes it (traffic is then \
-             not balanced until the agent runs again), or load with what it has",
-            path.display()
-        );
-    }
-    Ok(())
-}
-
-fn difference(info: &MapInfo, spec: &MapSpec, max_entries: u32) -> Option<String> {
     let sizes = (info.key_size(), info.value_size());
     if info.map_type().ok() != Some(spec.kind) || sizes != (spec.key_size, spec.value_size) {
-        return Some(format!(
-            "another shape than this version's {} ({} and {} bytes a key and value, not {} and {})",
-            spec.name, sizes.0, sizes.1, spec.key_size, spec.value_size
-        ));
+        bail!(
+            "the pinned map {} has another shape than this version's {} ({} and {} bytes a key and \
+             value, not {} and {}); `lbxdp detach` removes it (traffic is then not balanced until \
+             the agent runs again)",
+            path.display(),
+            spec.name,
+            sizes.0,
+            sizes.1,
+            spec.key_size,
+            spec.value_size
+        );
     }
-    (info.max_entries() != max_entries).then(|| {
-        format!(
-            "max_entries {} and {max_entries} are wanted (limit of {})",
-            info.max_entries(),
-            spec.name
-        )
-    })
+    Ok(Some(info))
 }

@@ -45,7 +45,10 @@ impl MapWriter {
     /// # Errors
     /// When they are not there or cannot be read.
     pub fn open(pin_path: &Path) -> Result<Self> {
-        let maps = LiveMaps::open(pin_path)?;
+        Self::take(LiveMaps::open(pin_path)?)
+    }
+
+    pub(super) fn take(maps: LiveMaps) -> Result<Self> {
         Ok(Self {
             content: maps.content()?,
             limits: maps.limits()?,
