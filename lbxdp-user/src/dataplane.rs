@@ -48,7 +48,7 @@ pub use check::{Limits, PlanError};
 pub use content::{Content, Published};
 pub use counters::Counters;
 pub(crate) use counters::traffic_of;
-pub use desired::{Desired, TableRows};
+pub use desired::{Desired, Revision, TableRows};
 pub use flows::{FlowMaps, SweptFlows};
 pub use heartbeat::LastBeat;
 pub use live::{Copied, LiveTables};
@@ -57,6 +57,8 @@ pub use maps::LiveMaps;
 pub use names::{LOCAL_VNET, Names, interface_name};
 pub use object::{OBJECT_MISSING, embedded_object};
 pub use pins::{Detached, attached, detach_all};
+#[cfg(test)]
+pub(crate) use plan::revise_content;
 pub use plan::{Write, plan};
 pub use sessions::{SessionMaps, Swept};
 pub use spec::{MAPS, MapSpec, links_folder, versioned};
@@ -131,6 +133,14 @@ impl Dataplane {
     /// As [`MapWriter::sync`].
     pub fn sync(&mut self, desired: &Desired) -> Result<SyncReport> {
         self.writer.sync(desired)
+    }
+
+    /// Changes what a revision names; see [`MapWriter::revise`].
+    ///
+    /// # Errors
+    /// As [`MapWriter::sync`].
+    pub fn revise(&mut self, revision: &Revision) -> Result<SyncReport> {
+        self.writer.revise(revision)
     }
 
     /// Checks that [`Dataplane::sync`] could begin; writes nothing.

@@ -67,6 +67,8 @@ struct Due {
     links: bool,
     hops: bool,
     maps: bool,
+    /// Only what health alone changes in the maps.
+    health: bool,
     attachment: bool,
 }
 
@@ -76,6 +78,7 @@ impl Due {
             links: true,
             hops: true,
             maps: true,
+            health: true,
             attachment: true,
         }
     }
@@ -185,7 +188,9 @@ impl Owner {
                 self.due.hops = true;
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
-                self.settle_probes();
+                if self.probers.has_ended() {
+                    self.settle_probes();
+                }
                 self.sweep_sessions();
                 self.sweep_flows();
             }
@@ -221,6 +226,8 @@ impl Owner {
         }
         if due.maps || std::mem::take(&mut self.due.maps) {
             self.settle_maps(now);
+        } else if due.health {
+            self.settle_health(now);
         }
         if takes_over && self.state.held_until().is_some() {
             self.due.attachment = true;
@@ -253,7 +260,7 @@ impl Owner {
         let Some(flip) = self.state.observe(&event.key, event.result, now) else {
             return;
         };
-        self.due.maps = true;
+        self.due.health = true;
         self.log_flip(&event.key, &flip);
     }
 
@@ -281,6 +288,24 @@ impl Owner {
                 tracing::info!(origin = %key, was, "origin is healthy");
             }
         }
+    }
+
+    /// Brings in line what in the maps depends on health, and all of them if there is more.
+    fn settle_health(&mut self, now: SystemTime) {
+        let Some(revision) = self.state.revision(self.dataplane.content(), now) else {
+            return self.settle_maps(now);
+        };
+        match self.dataplane.revise(&revision) {
+            Ok(report) => {
+                tracing::debug!(?report, "maps are in line with health");
+                self.state.revised();
+            }
+            Err(error) => {
+                let problem = format!("the maps are not in line: {error:#}");
+                self.problems.set(Part::Maps, vec![problem]);
+            }
+        }
+        self.problems.set(Part::Pools, self.state.panics());
     }
 
     fn settle_maps(&mut self, now: SystemTime) {

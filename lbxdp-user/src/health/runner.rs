@@ -87,6 +87,12 @@ impl Probers {
         self.current.get(&event.key) == Some(&event.task)
     }
 
+    /// Whether a task has ended by itself, so that [`Self::reconcile`] would start it again.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.tasks.values().any(|task| task.handle.is_finished())
+    }
+
     /// The number of tasks: at most that of keys.
     #[must_use]
     pub fn tasks(&self) -> usize {

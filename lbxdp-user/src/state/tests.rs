@@ -1,4 +1,5 @@
 mod panics;
+mod revision;
 
 use std::path::Path;
 

@@ -234,6 +234,15 @@ impl TablePlan {
     pub fn vacant(&self) -> Vec<OriginIndex> {
         vacant(self.size)
     }
+
+    /// Frees the memory of owners that are rows now: what is in force is known elsewhere. That there
+    /// are some stays known.
+    pub fn forget_rows(&mut self) {
+        if let Some(owners) = &mut self.owners {
+            *owners = Vec::new();
+        }
+        self.homes = Vec::new();
+    }
 }
 
 impl Standby {
