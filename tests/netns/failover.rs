@@ -62,8 +62,8 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
     edge.wait_healthy()?;
     eventually("blue/a serves again", DEADLINE, || {
         let records = load.records().since(found);
+        // Lasting UDP flows stay with the origin that they have moved to.
         records.of(Kind::ShortTcp).answers().contains_key("blue/a")
-            && records.of(Kind::Udp).answers().contains_key("blue/a")
     })?;
     let records = load.stop();
     assert_eq!(records.disturbed(&others).len(), 0, "nor by the return");
