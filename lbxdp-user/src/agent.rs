@@ -9,6 +9,7 @@ mod descriptors;
 mod events;
 mod owner;
 mod report;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,8 @@ use tokio::sync::mpsc;
 
 use crate::api::Server;
 use crate::config;
-use owner::Owner;
+use owner::{Owner, Vitals};
+use watchdog::{Patience, Watchdog};
 
 pub(crate) use events::Event;
 
@@ -53,8 +55,16 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     events::watch_signals(&events)?;
     let _watch = events::watch_file(&options.config, events.clone())?;
 
-    let mut owner = Owner::start(options, loaded.config, events.clone(), SystemTime::now()).await?;
+    let vitals = Vitals::default();
+    let now = SystemTime::now();
+    let mut owner =
+        Owner::start(options, loaded.config, events.clone(), vitals.clone(), now).await?;
     notify_systemd(&[sd_notify::NotifyState::Ready]);
+    let Vitals { probes, standing } = vitals;
+    let patience = Patience::within(sd_notify::watchdog_enabled());
+    let watchdog = Watchdog::start(patience, probes, standing, || {
+        notify_systemd(&[sd_notify::NotifyState::Watchdog]);
+    })?;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -78,10 +88,12 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
                 );
                 return Ok(());
             }
+            watchdog.beat();
             owner.take(event, SystemTime::now()).await;
             // What has queued up meanwhile is taken before anything is written.
             next = inbox.try_recv().ok();
         }
+        watchdog.beat();
         owner.settle(SystemTime::now()).await;
     }
 }

@@ -1,10 +1,12 @@
 //! The control socket: one line of JSON asks, one line of JSON answers.
 
 mod client;
+mod heartbeat;
 mod server;
 mod status;
 
 pub use client::ask;
+pub use heartbeat::{Heartbeat, Unanswered};
 pub use server::{Inbound, Server};
 pub use status::{
     Cause, Draining, Flows, HealthState, Interface, Listener, LoadBalancer, Node, Origin, Pool,

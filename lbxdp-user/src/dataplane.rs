@@ -12,6 +12,8 @@ mod counters;
 mod desired;
 mod diagnose;
 mod flows;
+mod grow;
+mod heartbeat;
 mod kernel;
 mod live;
 mod load;
@@ -47,14 +49,17 @@ pub use check::{Limits, PlanError};
 pub use content::{Content, Published};
 pub use counters::Counters;
 pub(crate) use counters::traffic_of;
-pub use desired::{Desired, TableRows};
+pub use desired::{Desired, Revision, TableRows};
 pub use flows::{FlowMaps, SweptFlows};
+pub use heartbeat::LastBeat;
 pub use live::{Copied, LiveTables};
 pub use load::LoadOptions;
 pub use maps::LiveMaps;
 pub use names::{LOCAL_VNET, Names, interface_name};
 pub use object::{OBJECT_MISSING, embedded_object};
 pub use pins::{Detached, attached, detach_all};
+#[cfg(test)]
+pub(crate) use plan::revise_content;
 pub use plan::{Write, plan};
 pub use sessions::{SessionMaps, Swept};
 pub use spec::{MAPS, MapSpec, links_folder, versioned};
@@ -73,6 +78,8 @@ pub struct Dataplane {
     writer: MapWriter,
     filters: tc::Filters,
     pin_path: PathBuf,
+    /// Whether the program in force has other maps, which are still pinned.
+    grows: bool,
 }
 
 impl Dataplane {
@@ -82,14 +89,15 @@ impl Dataplane {
     /// # Errors
     /// With what is wrong and what to do.
     pub fn load(options: &LoadOptions) -> Result<Self> {
-        let ebpf = load::load(options)?;
-        let writer = MapWriter::open(&options.pin_path)?;
+        let (ebpf, layout) = load::load(options)?;
+        let writer = MapWriter::take(LiveMaps::open_at(&options.pin_path, layout.grows())?)?;
         Ok(Self {
             ebpf,
             attached: programs::attached(options.trace_packets),
             writer,
             filters: tc::Filters::default(),
             pin_path: options.pin_path.clone(),
+            grows: layout.grows(),
         })
     }
 
@@ -131,6 +139,14 @@ impl Dataplane {
         self.writer.sync(desired)
     }
 
+    /// Changes what a revision names; see [`MapWriter::revise`].
+    ///
+    /// # Errors
+    /// As [`MapWriter::sync`].
+    pub fn revise(&mut self, revision: &Revision) -> Result<SyncReport> {
+        self.writer.revise(revision)
+    }
+
     /// Checks that [`Dataplane::sync`] could begin; writes nothing.
     ///
     /// # Errors
@@ -147,7 +163,11 @@ impl Dataplane {
     /// When nothing at all can be done; what concerns one interface is in the report.
     pub fn attach(&mut self, interfaces: &[String], mode: XdpMode) -> Result<AttachReport> {
         let program = programs::program(&mut self.ebpf, self.attached)?;
-        attach::attach(program, &self.pin_path, interfaces, mode)
+        let report = attach::attach(program, &self.pin_path, interfaces, mode)?;
+        if std::mem::take(&mut self.grows) {
+            grow::replace(&self.pin_path)?;
+        }
+        Ok(report)
     }
 
     /// Whether a program of another version of the map ABI still runs on some interface.

@@ -10,6 +10,7 @@
 //! health     probes, and what they say of origins and tunnels
 //! vnet       tunnel devices, routes, rules; next hops
 //! dataplane  program and maps: load, pin, attach, write, read live
+//! pulse      signs of life of tasks, for the agent's watchdog
 //! netlink    messages that no library has types for
 //! api, cli   the control socket and the verbs
 //! ```
@@ -25,6 +26,8 @@ pub mod fnv;
 pub mod health;
 pub mod log;
 mod netlink;
+#[forbid(unsafe_code)]
+pub mod pulse;
 #[forbid(unsafe_code)]
 pub mod reconcile;
 #[forbid(unsafe_code)]

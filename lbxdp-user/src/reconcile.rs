@@ -4,11 +4,13 @@ mod entities;
 mod leaving;
 mod listeners;
 mod paths;
+mod sizes;
 mod tables;
 
 pub use entities::entities;
 pub use leaving::{keep, leaving, leaving_hop_key, retire_moved};
 pub use paths::{Hop, HopKey, Hops, hop_keys, origin_hop_problem, tunnel_hop_problem};
+pub use sizes::map_sizes;
 pub use tables::{Assigned, TableName, Tables};
 
 use std::collections::BTreeSet;

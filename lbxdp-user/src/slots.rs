@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, capacity};
+use lbxdp_ebpf::abi::{Entity, EntityKey, EntityKind, OriginIndex};
 
 /// The owners of all slots, by kind and name.
 #[derive(Clone, Default, Debug)]
@@ -42,8 +42,8 @@ impl std::fmt::Display for OutOfSlots {
         } = self;
         write!(
             f,
-            "the configuration wants {wanted} slots of kind {kind:?}, and the maps have {capacity}; \
-             configure fewer"
+            "the configuration wants {wanted} slots of kind {kind:?}, and {capacity} can be numbered; \
+             configure fewer, or spread them over several nodes"
         )
     }
 }
@@ -76,7 +76,7 @@ impl Slots {
         let mut held = self.leaving.get(&kind).cloned().unwrap_or_default();
         held.extend(self.owners.get(&kind).cloned().unwrap_or_default());
         let taken: BTreeSet<u32> = held.values().copied().collect();
-        let capacity = capacity_of(kind);
+        let capacity = most_of(kind);
         let mut free = (0..capacity).filter(|slot| !taken.contains(slot));
         let mut next = BTreeMap::new();
         for name in names {
@@ -145,15 +145,15 @@ impl Slots {
     }
 }
 
-/// Slots of a kind. VNets have none: their number is configured or made from the name.
-const fn capacity_of(kind: EntityKind) -> u32 {
+/// Slots of a kind: how many can be numbered. How many the maps have is checked where they are
+/// written. VNets have none: their number is configured or made from the name.
+#[must_use]
+pub const fn most_of(kind: EntityKind) -> u32 {
     match kind {
         EntityKind::Vnet => 0,
-        EntityKind::Tunnel => capacity::TUNNELS,
-        // The last index stands for "no origin".
-        EntityKind::Origin => capacity::ORIGINS,
-        EntityKind::Listener => capacity::LISTENER_COUNTERS,
-        EntityKind::Table => capacity::TABLES,
+        // The last index stands for "no tunnel", and "no origin".
+        EntityKind::Tunnel | EntityKind::Origin => OriginIndex::MAX as u32,
+        EntityKind::Listener | EntityKind::Table => 1 << 16,
     }
 }
 
@@ -260,7 +260,9 @@ mod tests {
     #[test]
     fn running_out_says_of_what_and_changes_nothing() {
         let mut slots = Slots::default();
-        let many: BTreeSet<String> = (0..=capacity::TABLES).map(|n| n.to_string()).collect();
+        let many: BTreeSet<String> = (0..=most_of(EntityKind::Table))
+            .map(|n| n.to_string())
+            .collect();
         let error = slots
             .assign(EntityKind::Table, &many)
             .expect_err("one too many");

@@ -2,7 +2,9 @@
 
 mod departures;
 mod first_rows;
+mod panics;
 mod ramps;
+mod revision;
 mod risk;
 mod tables;
 
@@ -20,6 +22,7 @@ use crate::steering::{Bases, TablePlan, Tracked, Windows};
 use departures::Departures;
 use first_rows::FirstRows;
 use ramps::Ramps;
+use revision::Index;
 pub use risk::Risk;
 use risk::Risks;
 
@@ -38,6 +41,11 @@ pub struct State {
     tracked: Tracked,
     bases: Bases,
     plans: BTreeMap<TableName, TablePlan>,
+    index: Index,
+    /// Whose health has changed since it was last said what the maps are to hold.
+    flipped: BTreeSet<ProbeKey>,
+    /// Whether nothing else has.
+    is_complete: bool,
     first_rows: FirstRows,
     /// The end of the longest of the waits that the last [`State::desired`] has decided on.
     held_until: Option<SystemTime>,
@@ -45,6 +53,8 @@ pub struct State {
     windows: BTreeMap<u32, Windows>,
     /// The same of the rows that the last [`State::desired`] has decided on.
     next_windows: Option<BTreeMap<u32, Windows>>,
+    /// The same of those that the last [`State::revision`] has.
+    revised_windows: BTreeMap<u32, Windows>,
     departures: Departures,
     ramps: Ramps,
     risks: Risks,
@@ -88,10 +98,14 @@ impl State {
             tracked: Tracked::default(),
             bases: Bases::default(),
             plans: BTreeMap::new(),
+            index: Index::default(),
+            flipped: BTreeSet::new(),
+            is_complete: false,
             first_rows: FirstRows::default(),
             held_until: None,
             windows: BTreeMap::new(),
             next_windows: None,
+            revised_windows: BTreeMap::new(),
             departures: Departures::adopting(),
             ramps: Ramps::default(),
             risks: Risks::default(),
@@ -188,13 +202,16 @@ impl State {
         result: Result<Duration, Failure>,
         now: SystemTime,
     ) -> Option<Flip> {
-        self.trackers.get_mut(key)?.observe(result, now)
+        let flip = self.trackers.get_mut(key)?.observe(result, now)?;
+        self.flipped.insert(key.clone());
+        Some(flip)
     }
 
     /// Takes the node's VLAN devices; says whether any has changed.
     pub fn set_vlans(&mut self, vlans: BTreeMap<u32, Vlan>) -> bool {
         let changed = self.vlans != vlans;
         self.vlans = vlans;
+        self.is_complete &= !changed;
         changed
     }
 
@@ -202,6 +219,7 @@ impl State {
     pub fn set_hops(&mut self, hops: Hops) -> bool {
         let changed = self.hops != hops;
         self.hops = hops;
+        self.is_complete &= !changed;
         changed
     }
 
@@ -209,6 +227,7 @@ impl State {
     pub fn set_tracked(&mut self, tracked: Tracked) -> bool {
         let changed = self.tracked != tracked;
         self.tracked = tracked;
+        self.is_complete &= !changed;
         changed
     }
 
@@ -267,7 +286,11 @@ impl State {
             desired.node.flags |= NODE_VLANS;
             desired.vlans.clone_from(&self.vlans);
         }
-        self.plan_tables(now);
+        self.index = Index::new(&self.tables);
+        self.plans.clear();
+        let names: Vec<TableName> = self.index.names().cloned().collect();
+        self.plan_tables(&names, now);
+        self.bases.sweep();
         for slot in self.down() {
             if let Some(origin) = desired.origins.get_mut(&slot) {
                 origin.flags |= ORIGIN_DOWN;
@@ -282,7 +305,11 @@ impl State {
                 .unwrap_or(self.config.node.flow_window)
         };
         self.departures.begin(&leaving, actual, window, now);
-        self.fill_tables(actual, &leaving, &drained, &mut desired, now);
+        // Who leaves is looked at until it is gone.
+        self.is_complete = leaving.is_empty() && self.ramps.is_empty();
+        self.flipped.clear();
+        self.revised_windows.clear();
+        self.fill_tables(actual, &leaving, drained, &mut desired, now);
         let before: BTreeSet<_> = self.risks.before().collect();
         self.departures.decide(leaving, &before, &self.tracked, now);
         reconcile::keep(self.departures.staying(), &before, actual, &mut desired);
@@ -306,6 +333,7 @@ impl State {
 
     /// Keeps trackers for exactly what is probed, and the ages of exactly the tables there are.
     fn track(&mut self, now: SystemTime) {
+        self.is_complete = false;
         let tables = self.tables.all().map(|table| table.name.clone());
         self.first_rows.track(tables, now);
         let probes = self.probes();
@@ -332,20 +360,22 @@ impl State {
     fn entity_health(&self) -> BTreeMap<(EntityKind, String), (u8, u64)> {
         self.trackers
             .iter()
-            .map(|(key, tracker)| {
-                let since = tracker
-                    .since()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .unwrap_or_default();
-                let since = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-                let health = match tracker.health() {
-                    Health::Unknown => (0, 0),
-                    Health::Healthy => (1, since),
-                    Health::Unhealthy => (2, since),
-                };
-                ((kind_of(key), key.to_string()), health)
-            })
+            .map(|(key, tracker)| ((kind_of(key), key.to_string()), told(tracker)))
             .collect()
+    }
+}
+
+/// Health as the maps tell it, and since when.
+fn told(tracker: &Tracker) -> (u8, u64) {
+    let since = tracker
+        .since()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let since = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+    match tracker.health() {
+        Health::Unknown => (0, 0),
+        Health::Healthy => (1, since),
+        Health::Unhealthy => (2, since),
     }
 }
 

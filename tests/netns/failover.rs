@@ -65,6 +65,7 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
     edge.wait_healthy()?;
     eventually("blue/a serves again", DEADLINE, || {
         let records = load.records().since(found);
+        // Lasting UDP flows stay with the origin that they have moved to.
         records.of(Kind::ShortTcp).answers().contains_key("blue/a")
     })?;
     served_since(&load, Instant::now())?;

@@ -6,6 +6,7 @@ mod device;
 mod drain;
 mod dsr;
 mod failover;
+mod floor;
 mod foreign;
 mod fragments;
 mod ipsec;
@@ -18,6 +19,7 @@ mod snat;
 mod stock;
 mod traffic;
 mod tunnel;
+mod watchdog;
 mod wireguard;
 
 use std::net::{IpAddr, SocketAddr};

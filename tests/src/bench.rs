@@ -1,4 +1,5 @@
-//! What the program costs, in nanoseconds a packet.
+//! What the program costs, in nanoseconds a packet; and what the agent does, by the size of its
+//! configuration: [`rows`], [`reconcile`].
 //!
 //! `BPF_PROG_TEST_RUN` runs a wrapper many times; the wrapper restores the frame, makes it a packet
 //! of the next flow and calls the program under test ([`lbxdp_ebpf::bench`]). All programs take
@@ -6,7 +7,11 @@
 //! medians are compared: what a program costs is what it costs more than `floor`, which exchanges
 //! MAC addresses and transmits.
 
+pub mod cost;
 mod figures;
+pub mod reconcile;
+pub mod rows;
+pub mod scenario;
 mod stand;
 mod subjects;
 
@@ -18,3 +23,10 @@ pub use subjects::{Subject, Subjects};
 const ROWS: u32 = 65_537;
 /// Origins of every listener.
 const ORIGINS: u16 = 1_000;
+
+/// A table as text, without blanks at the ends of lines.
+fn trimmed(table: &comfy_table::Table) -> String {
+    let lines = table.to_string();
+    let lines: Vec<&str> = lines.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}

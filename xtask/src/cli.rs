@@ -38,8 +38,7 @@ pub(crate) enum Verb {
     /// unless it has passed under another kernel.
     Test(Selection),
     /// Measure what the program costs (root)
-    #[command(subcommand)]
-    Bench(Bench),
+    Bench(BenchArguments),
     /// Run frames that nobody has thought of through the packet path
     #[command(subcommand)]
     Fuzz(Fuzz),
@@ -76,7 +75,14 @@ pub(crate) struct DemoArguments {
     pub(crate) rest: Vec<String>,
 }
 
-/// What is measured.
+/// What is measured; without a name, everything.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    pub(crate) what: Option<Bench>,
+}
+
+/// What can be measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Nanoseconds a packet, by mode, encapsulation and number of flows
@@ -84,12 +90,20 @@ pub(crate) enum Bench {
     /// Runs the program through BPF_PROG_TEST_RUN, next to trivial programs and to an ideal one,
     /// all in turns, and shows medians and spread. Costs are compared above `floor`, a program
     /// that exchanges MAC addresses and transmits.
-    Packet(PacketArguments),
+    Packet(MeasureArguments),
+    /// Microseconds to deal the rows of tables of all sizes, and to repair them
+    Rows(MeasureArguments),
+    /// Time and memory of the agent at 10, 100, 1,000 and 10,000 origins
+    ///
+    /// Generates configurations, reads them, publishes them into real maps, and lets single origins
+    /// flap: how long until the rows are in force, and how much of that is spent on tables and on
+    /// maps; memory of the agent, each size in a process of its own, and of the maps.
+    Reconcile(MeasureArguments),
 }
 
-/// What the benchmark of packets is given.
-#[derive(Debug, Args)]
-pub(crate) struct PacketArguments {
+/// What a benchmark is given.
+#[derive(Debug, Default, Args)]
+pub(crate) struct MeasureArguments {
     /// Print one JSON array as the last line
     #[arg(long)]
     pub(crate) json: bool,

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Bench, Cli, Verb};
+use crate::cli::{Cli, Verb};
 use crate::workspace::Workspace;
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Verb::BuildEbpf => ebpf::run(&workspace),
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Test(selection) => test::run(&workspace, &selection),
-        Verb::Bench(Bench::Packet(arguments)) => bench::packet(&workspace, &arguments),
+        Verb::Bench(arguments) => bench::run(&workspace, arguments.what.as_ref()),
         Verb::Fuzz(way) => fuzz::run(&workspace, &way),
         Verb::Vm(arguments) => vm::run(&workspace, &arguments),
         Verb::Lint => lint::run(&workspace),

@@ -14,11 +14,14 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::report::{Report, health_name, timestamp};
+use super::watchdog::Standing;
 use super::{Event, Options, descriptors};
 use crate::api::{self, Request, Response};
 use crate::config::model::Config;
-use crate::dataplane::{Attachment, Dataplane, LoadOptions, PlanError};
+use crate::dataplane::{Attachment, Dataplane, LastBeat, LoadOptions, PlanError};
 use crate::health::{Flip, Health, ProbeEvent, ProbeKey, Probers};
+use crate::pulse::Pulses;
+use crate::reconcile;
 use crate::state::State;
 use crate::vnet::{self, Network, NetworkEvent};
 use flows::FlowSweeps;
@@ -28,6 +31,15 @@ use sessions::Sweeps;
 
 /// Seconds between looks at links, routes and rules that nothing has reported as changed.
 const LINKS_EVERY: u64 = 10;
+
+/// What the watchdog and the owner share.
+#[derive(Clone, Default)]
+pub(super) struct Vitals {
+    /// Signs of life of the probes.
+    pub(super) probes: Pulses,
+    /// What is stuck.
+    pub(super) standing: Standing,
+}
 
 /// The owner of the state.
 pub(super) struct Owner {
@@ -40,6 +52,7 @@ pub(super) struct Owner {
     attachments: Vec<Attachment>,
     reload_error: Option<String>,
     problems: Problems,
+    stuck: Standing,
     repetition: Repetition,
     sweeps: Sweeps,
     flow_sweeps: FlowSweeps,
@@ -54,6 +67,8 @@ struct Due {
     links: bool,
     hops: bool,
     maps: bool,
+    /// Only what health alone changes in the maps.
+    health: bool,
     attachment: bool,
 }
 
@@ -63,6 +78,7 @@ impl Due {
             links: true,
             hops: true,
             maps: true,
+            health: true,
             attachment: true,
         }
     }
@@ -74,10 +90,12 @@ impl Owner {
         options: &Options,
         config: Config,
         events: mpsc::Sender<Event>,
+        vitals: Vitals,
         now: SystemTime,
     ) -> anyhow::Result<Self> {
         let mut dataplane = Dataplane::load(&LoadOptions {
             trace_packets: options.trace_packets,
+            max_entries: reconcile::map_sizes(&config)?,
             ..LoadOptions::at(&config.node.pin_path)
         })?;
         if options.trace_packets {
@@ -109,10 +127,11 @@ impl Owner {
             state,
             network,
             dataplane,
-            probers: Probers::new(results),
+            probers: Probers::new(results, vitals.probes),
             attachments: Vec::new(),
             reload_error: None,
             problems: Problems::default(),
+            stuck: vitals.standing,
             repetition: Repetition::default(),
             sweeps: Sweeps::default(),
             flow_sweeps: FlowSweeps::default(),
@@ -169,7 +188,9 @@ impl Owner {
                 self.due.hops = true;
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
-                self.settle_probes();
+                if self.probers.has_ended() {
+                    self.settle_probes();
+                }
                 self.sweep_sessions();
                 self.sweep_flows();
             }
@@ -205,6 +226,8 @@ impl Owner {
         }
         if due.maps || std::mem::take(&mut self.due.maps) {
             self.settle_maps(now);
+        } else if due.health {
+            self.settle_health(now);
         }
         if takes_over && self.state.held_until().is_some() {
             self.due.attachment = true;
@@ -237,7 +260,7 @@ impl Owner {
         let Some(flip) = self.state.observe(&event.key, event.result, now) else {
             return;
         };
-        self.due.maps = true;
+        self.due.health = true;
         self.log_flip(&event.key, &flip);
     }
 
@@ -267,6 +290,24 @@ impl Owner {
         }
     }
 
+    /// Brings in line what in the maps depends on health, and all of them if there is more.
+    fn settle_health(&mut self, now: SystemTime) {
+        let Some(revision) = self.state.revision(self.dataplane.content(), now) else {
+            return self.settle_maps(now);
+        };
+        match self.dataplane.revise(&revision) {
+            Ok(report) => {
+                tracing::debug!(?report, "maps are in line with health");
+                self.state.revised();
+            }
+            Err(error) => {
+                let problem = format!("the maps are not in line: {error:#}");
+                self.problems.set(Part::Maps, vec![problem]);
+            }
+        }
+        self.problems.set(Part::Pools, self.state.panics());
+    }
+
     fn settle_maps(&mut self, now: SystemTime) {
         let desired = self.state.desired(self.dataplane.content(), now);
         let problems = match self.dataplane.sync(&desired) {
@@ -278,6 +319,7 @@ impl Owner {
             Err(error) => vec![format!("the maps are not in line: {error:#}")],
         };
         self.problems.set(Part::Maps, problems);
+        self.problems.set(Part::Pools, self.state.panics());
     }
 
     /// Whether all that a state wants can be written to the maps.
@@ -314,7 +356,13 @@ impl Owner {
                 config: self.options.config.display().to_string(),
                 generation: self.state.generation(),
                 reload_error: self.reload_error.clone(),
-                problems: self.problems.all().cloned().collect(),
+                problems: self
+                    .problems
+                    .all()
+                    .cloned()
+                    .chain(self.stuck.sentence())
+                    .collect(),
+                heartbeat: LastBeat::of(self.dataplane.maps()).map(api::Heartbeat::from),
                 interfaces: self.interfaces(),
             },
         };

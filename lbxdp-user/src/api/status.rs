@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::Heartbeat;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the agent knows.
@@ -45,6 +46,8 @@ pub struct Node {
     pub reload_error: Option<String>,
     /// What the agent could not bring about, for each the sentence of the diagnosis.
     pub problems: Vec<String>,
+    /// When the agent last confirmed the tables.
+    pub heartbeat: Option<Heartbeat>,
     /// Where the program is attached.
     pub interfaces: Vec<Interface>,
 }
@@ -156,7 +159,7 @@ pub struct Share {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// `healthy`, `degraded`, `critical`, `unknown` or `disabled`.
+    /// `healthy`, `degraded`, `panic`, `critical`, `unknown` or `disabled`.
     pub state: String,
     /// Its monitor.
     pub monitor: Option<String>,

@@ -3,13 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lbxdp_ebpf::abi::Heartbeat;
 
 use super::place::{PinPath, Socket};
-use crate::dataplane::{LiveMaps, boot_time_ns, detach_all};
+use crate::dataplane::{LastBeat, detach_all};
 use crate::vnet::{Desired, Network, removal};
 
 /// Arguments of `lbxdp detach`.
@@ -83,40 +81,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// A heartbeat older than this is that of an agent that has ended.
-const BEAT: Duration = Duration::from_secs(5);
-
 /// The agent that writes the maps now.
 fn writer(pin_path: &Path) -> Option<u32> {
-    let heartbeat = LiveMaps::open(pin_path).ok()?.heartbeat.get(&0, 0).ok()?;
-    let lives = Path::new("/proc").join(heartbeat.pid.to_string()).exists();
-    (lives && beats(&heartbeat, boot_time_ns().ok()?)).then_some(heartbeat.pid)
-}
-
-fn beats(heartbeat: &Heartbeat, now_ns: u64) -> bool {
-    let age = now_ns.saturating_sub(heartbeat.boot_time_ns);
-    heartbeat.pid != 0 && Duration::from_nanos(age) < BEAT
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_fresh_heartbeat_is_of_an_agent_that_runs() {
-        let heartbeat = Heartbeat {
-            boot_time_ns: 1_000_000_000,
-            pid: 7,
-            generation: 1,
-        };
-        assert!(beats(&heartbeat, 3_000_000_000));
-        assert!(!beats(&heartbeat, 9_000_000_000));
-        assert!(!beats(
-            &Heartbeat {
-                pid: 0,
-                ..heartbeat
-            },
-            1_000_000_000
-        ));
-    }
+    let beat = LastBeat::read(pin_path)?;
+    beat.is_fresh().then_some(beat.pid)
 }

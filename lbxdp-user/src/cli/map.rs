@@ -16,7 +16,8 @@ pub(super) use key::vnet;
 use self::entry::Entry;
 use super::place::PinPath;
 use super::style::table;
-use crate::dataplane::{LiveMaps, MAPS, MapSpec, Names};
+use crate::api::Heartbeat;
+use crate::dataplane::{LastBeat, LiveMaps, MAPS, MapSpec, Names};
 
 /// Arguments of `lbxdp map`.
 #[derive(clap::Args, Debug)]
@@ -165,6 +166,10 @@ fn list(
     }
     writeln!(out, "{table}")?;
     writeln!(out, "memory of all maps: {}", kibibytes(total))?;
+    match LastBeat::of(maps).map(Heartbeat::from) {
+        Some(heartbeat) => writeln!(out, "{heartbeat}")?,
+        None => writeln!(out, "no agent has confirmed the tables yet")?,
+    }
     Ok(())
 }
 

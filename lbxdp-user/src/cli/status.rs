@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 use anyhow::bail;
 use comfy_table::Cell;
 
-use super::place::Socket;
+use super::place::{PinPath, Socket};
 use super::style::{amount, colour, percent, state, table};
-use crate::api::{self, Cause, HealthState, Request, Response, Status};
+use crate::api::{self, Cause, HealthState, Heartbeat, Request, Response, Status, Unanswered};
 use crate::config::model::TunnelKind;
+use crate::dataplane::LastBeat;
 
 /// Arguments of `lbxdp status`.
 #[derive(clap::Args, Debug)]
@@ -19,6 +20,9 @@ pub struct Args {
     /// Where the agent listens.
     #[command(flatten)]
     pub agent: Socket,
+    /// Where the maps are, from which something can be told when the agent does not answer.
+    #[command(flatten)]
+    pub place: PinPath,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     pub json: bool,
@@ -33,12 +37,13 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Asks the agent and prints what it knows.
 ///
 /// # Errors
-/// When the agent cannot be asked.
+/// When the agent cannot be asked; what the maps tell of it is then part of the error.
 pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     loop {
-        let status = match api::ask(&args.agent.socket, &Request::Status)? {
-            Response::Status(status) => status,
-            Response::Error(error) => bail!("{error}"),
+        let status = match api::ask(&args.agent.socket, &Request::Status) {
+            Ok(Response::Status(status)) => status,
+            Ok(Response::Error(error)) => bail!("{error}"),
+            Err(error) => return unanswered(args, error, out),
         };
         if args.json {
             serde_json::to_writer(&mut *out, &status)?;
@@ -55,6 +60,23 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+/// Tells how old the tables are of an agent that does not answer.
+fn unanswered(args: &Args, error: anyhow::Error, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let heartbeat = LastBeat::read(&args.place.pin_path).map(Heartbeat::from);
+    if args.json {
+        let unanswered = Unanswered {
+            error: format!("{error:#}"),
+            heartbeat: heartbeat.clone(),
+        };
+        serde_json::to_writer(&mut *out, &unanswered)?;
+        writeln!(out)?;
+    }
+    match heartbeat {
+        Some(heartbeat) => Err(anyhow::anyhow!("{error:#}\n{heartbeat}")),
+        None => Err(error),
     }
 }
 
@@ -91,6 +113,10 @@ fn print_node(status: &Status, now: SystemTime, out: &mut dyn Write) -> anyhow::
         node.generation,
         interfaces.join(", ")
     )?;
+    if let Some(heartbeat) = &node.heartbeat {
+        let mark = if heartbeat.fresh { "" } else { "! " };
+        writeln!(out, "{mark}{heartbeat}")?;
+    }
     if let Some(error) = &node.reload_error {
         writeln!(
             out,

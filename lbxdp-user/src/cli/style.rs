@@ -40,7 +40,7 @@ pub(super) fn state(word: &str) -> Cell {
     match word {
         "healthy" | "native" => cell.fg(Color::Green),
         "degraded" | "unknown" | "generic" => cell.fg(Color::Yellow),
-        "unhealthy" | "critical" | "detached" => cell.fg(Color::Red),
+        "unhealthy" | "critical" | "panic" | "detached" => cell.fg(Color::Red),
         _ => cell,
     }
 }

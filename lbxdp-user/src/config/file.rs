@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::{Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
+use super::model::{AllDown, Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
 use super::report::Report;
 use section::section;
 
@@ -263,6 +263,10 @@ section! {
         enabled: bool,
         /// With fewer healthy origins than this, traffic goes to the next pool. At least 1. Default 1.
         minimum_origins: u32,
+        /// Share of the weight of its enabled origins, 0 to 1: while less than this is healthy, the pool is in panic, and serves with all its enabled origins or not at all; see below. Default 0: never.
+        panic_threshold: f64,
+        /// What becomes of the traffic when no default pool of a load balancer is able to serve; see below. Default `"fallback"`.
+        all_down: AllDown,
         /// Name of a monitor. Without one its origins count as healthy.
         monitor: String,
         /// How long flows that began before stay with an origin that is drained (`weight = 0`), disabled or removed, as `node.flow_window`. Those that show themselves by a packet within that time stay until they end. From `"0s"`, which keeps none, to `"1day"`. Default: `node.flow_window`.

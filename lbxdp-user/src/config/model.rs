@@ -372,6 +372,10 @@ pub struct Pool {
     pub enabled: bool,
     /// Fewer healthy origins than this make the pool critical.
     pub minimum_origins: usize,
+    /// Below this share of healthy origins, by weight, all count as healthy.
+    pub panic_threshold: f64,
+    /// What happens when none of its origins is up, and no other pool can serve.
+    pub all_down: AllDown,
     /// Name of its monitor; without one its origins count as healthy.
     pub monitor: Option<String>,
     /// [`Node::flow_window`] of origins of this pool that are drained, disabled or removed, if it is
@@ -385,6 +389,32 @@ pub struct Pool {
     pub outer: OuterHeader,
     /// Its origins by name.
     pub origins: BTreeMap<String, Origin>,
+}
+
+/// What a load balancer does when no default pool is able to serve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AllDown {
+    /// The fallback pool serves; without one, the last known owners stay.
+    Fallback,
+    /// The last known owners stay.
+    LastKnown,
+    /// All enabled origins count as healthy.
+    Spread,
+    /// Nobody serves: packets are dropped.
+    Reject,
+}
+
+impl AllDown {
+    /// The word in a configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fallback => "fallback",
+            Self::LastKnown => "last-known",
+            Self::Spread => "spread",
+            Self::Reject => "reject",
+        }
+    }
 }
 
 /// How packets reach the origins of a pool.

@@ -446,6 +446,22 @@ fn what_is_unused_is_a_warning() {
         )]),
         ["load_balancer[echo].default_pools"]
     );
+    assert_eq!(
+        warnings(&[(
+            "monitor = \"ping\"",
+            "panic_threshold = 0.5\nall_down = \"reject\""
+        )]),
+        [
+            "monitor[ping]",
+            "pool[echo-green].panic_threshold",
+            "pool[echo-green].all_down"
+        ]
+    );
+    assert_eq!(
+        warnings(&[("minimum_origins = 1", "all_down = \"reject\"")]),
+        ["pool[web-blue].all_down"],
+        "another pool comes after it"
+    );
     let alone = MINIMAL.split("[[load_balancer]]").next().unwrap();
     assert_eq!(good(alone).warnings.len(), 2);
 }

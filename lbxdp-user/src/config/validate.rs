@@ -5,6 +5,7 @@
 //! is skipped, so that one mistake is reported once.
 
 mod address;
+mod all_down;
 mod capacity;
 mod clients;
 mod encapsulation;
@@ -46,6 +47,7 @@ pub(super) fn validate(file: &File, folder: Option<&Path>, report: &mut Report<'
         pools,
         load_balancers,
     };
+    all_down::check(&config, report);
     tunnels::check(&config, report);
     clients::check(&config, report);
     reach::check(&config, report);

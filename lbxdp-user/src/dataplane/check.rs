@@ -53,7 +53,8 @@ impl fmt::Display for PlanError {
             Self::Full { map, limit, needed } => write!(
                 f,
                 "map {map} holds {limit} entries and {needed} are needed; nothing was changed. \
-                 Configure less, or load the maps larger (max_entries of {map}) after `lbxdp detach`"
+                 Configure less, or restart the agent: it makes maps as large as the configuration \
+                 needs, and traffic goes on"
             ),
             Self::Dangling { from, to } => {
                 write!(
@@ -112,7 +113,7 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
                 None => continue,
             },
         };
-        check_rows(*index, rows, desired)?;
+        check_rows(*index, rows, |origin| desired.origins.contains_key(&origin))?;
     }
     for (service, listener) in &desired.listeners {
         let there = match desired.tables.get(&listener.table) {
@@ -170,20 +171,26 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
     Ok(())
 }
 
-fn check_rows(table: u32, rows: &[Row], desired: &Desired) -> Result<(), PlanError> {
-    let mut last: Option<OriginIndex> = None;
+/// Checks that all owners of rows are there, asking once for each.
+pub(super) fn check_rows(
+    table: u32,
+    rows: &[Row],
+    is_there: impl Fn(OriginIndex) -> bool,
+) -> Result<(), PlanError> {
+    let mut seen = vec![false; usize::from(OriginIndex::MAX) + 1];
     for row in rows {
         let [even, odd] = row.previous;
         for owner in [row.current, even, odd] {
-            if owner == Origin::NONE || last == Some(owner) {
+            let seen = &mut seen[usize::from(owner)];
+            if owner == Origin::NONE || *seen {
                 continue;
             }
+            *seen = true;
             require(
-                desired.origins.contains_key(&owner),
+                is_there(owner),
                 || format!("table {table}"),
                 || format!("origin {owner}"),
             )?;
-            last = Some(owner);
         }
     }
     Ok(())

@@ -63,3 +63,14 @@ impl TableRows {
         }
     }
 }
+
+/// Parts of what the maps are to hold; what is not named here stays.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Revision {
+    /// Of map `ORIGINS`: whether an origin is down, which is one of its flags; the rest stays.
+    pub origins: BTreeMap<OriginIndex, bool>,
+    /// Of map `ENTITIES`.
+    pub entities: BTreeMap<EntityKey, Entity>,
+    /// Of maps `TABLES` and `ROWS`, by index in `TABLES`.
+    pub tables: BTreeMap<u32, TableRows>,
+}

@@ -161,6 +161,64 @@ pub(super) fn read_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>) -> io::Result<Vec<(
     }
 }
 
+/// Copies all entries of a map to one with the same sizes of key and value, the latter as the
+/// kernel counts them (all CPUs' together). Entries of an array keep their places.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub(super) fn copy(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    key_size: usize,
+    value_size: usize,
+) -> io::Result<()> {
+    let mut keys = vec![0_u8; key_size * BATCH];
+    let mut values = vec![0_u8; value_size * BATCH];
+    // The kernel's place in the map: a key, or the number of a bucket, of 4 bytes.
+    let (mut place, mut next) = (vec![0_u8; key_size.max(4)], vec![0_u8; key_size.max(4)]);
+    let mut first = true;
+    loop {
+        let mut attributes = BatchAttributes {
+            in_batch: if first { 0 } else { place.as_ptr() as u64 },
+            out_batch: next.as_mut_ptr() as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: BATCH as u32,
+            map: from.as_raw_fd(),
+            element_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: there is room for `BATCH` keys and values of the sizes that the caller knows of
+        // the map, and for a place of either kind, and all of it lives until the call returns.
+        let result = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) };
+        let last = match result {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        if attributes.count > 0 {
+            let mut attributes = BatchAttributes {
+                in_batch: 0,
+                out_batch: 0,
+                keys: keys.as_ptr() as u64,
+                values: values.as_ptr() as u64,
+                count: attributes.count,
+                map: to.as_raw_fd(),
+                element_flags: 0,
+                flags: 0,
+            };
+            // SAFETY: the kernel has just written as many keys and values there, of the sizes that
+            // this map has too, and only reads them.
+            unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attributes) }?;
+        }
+        if last {
+            return Ok(());
+        }
+        std::mem::swap(&mut place, &mut next);
+        first = false;
+    }
+}
+
 /// What a pinned XDP link says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct LinkFacts {

@@ -6,9 +6,10 @@ use aya::maps::{MapData, MapInfo};
 use aya::{Ebpf, EbpfLoader};
 use tracing::warn;
 
+use super::grow::Layout;
 use super::object::{OBJECT_MISSING, embedded_object};
 use super::programs::{self, PROGRAMS};
-use super::spec::{MAPS, MapSpec, versioned};
+use super::spec::{MAPS, MapSpec};
 use super::{bpffs, diagnose, versions};
 
 /// How to load.
@@ -48,7 +49,7 @@ impl LoadOptions {
 ///
 /// # Errors
 /// With what is wrong, and what to do about it.
-pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
+pub(super) fn load(options: &LoadOptions) -> Result<(Ebpf, Layout)> {
     let object = match &options.object {
         Some(object) => object.as_slice(),
         None => embedded_object().context(OBJECT_MISSING)?,
@@ -58,11 +59,8 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
     }
     bpffs::prepare(&options.pin_path)?;
     versions::carry_over(&options.pin_path)?;
-    let folder = versioned(&options.pin_path);
-    let all = || MAPS.iter().chain([&PROGRAMS]);
-    for spec in all() {
-        check_pinned(&folder.join(spec.name), spec, options.entries(spec))?;
-    }
+    let layout = Layout::new(&options.pin_path, |spec| options.entries(spec), pinned)?;
+    layout.prepare()?;
     let mut loader = EbpfLoader::new();
     // `aya_log_ebpf` compares each event with this level; 0 is none of them.
     let level = if options.trace_packets {
@@ -71,9 +69,10 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
         0
     };
     loader.override_global(aya_log::LEVEL, &level, false);
+    let all = || MAPS.iter().chain([&PROGRAMS]);
     for spec in all() {
-        loader.map_pin_path(spec.name, folder.join(spec.name));
-        loader.map_max_entries(spec.name, options.entries(spec));
+        loader.map_pin_path(spec.name, layout.pin(spec));
+        loader.map_max_entries(spec.name, layout.entries(spec));
     }
     let mut ebpf = loader
         .load(object)
@@ -87,14 +86,16 @@ pub(super) fn load(options: &LoadOptions) -> Result<Ebpf> {
         }
     }
     programs::load(&mut ebpf)?;
-    Ok(ebpf)
+    layout.copy()?;
+    Ok((ebpf, layout))
 }
 
-/// Refuses a pinned map that is not what the object needs: aya would take it as it is.
-fn check_pinned(path: &Path, spec: &MapSpec, max_entries: u32) -> Result<()> {
+/// What is pinned at a path. Refuses what is not the map that the object needs: aya would take it
+/// as it is.
+fn pinned(path: &Path, spec: &MapSpec) -> Result<Option<MapInfo>> {
     // EPERM and the like are diagnosed by loading itself.
     if !matches!(path.try_exists(), Ok(true)) {
-        return Ok(());
+        return Ok(None);
     }
     let info = MapData::from_pin(path)
         .and_then(|map| map.info())
@@ -105,29 +106,19 @@ fn check_pinned(path: &Path, spec: &MapSpec, max_entries: u32) -> Result<()> {
                 diagnose::chain(&error)
             )
         })?;
-    if let Some(difference) = difference(&info, spec, max_entries) {
-        bail!(
-            "the pinned map {} has {difference}; `lbxdp detach` removes it (traffic is then \
-             not balanced until the agent runs again), or load with what it has",
-            path.display()
-        );
-    }
-    Ok(())
-}
-
-fn difference(info: &MapInfo, spec: &MapSpec, max_entries: u32) -> Option<String> {
     let sizes = (info.key_size(), info.value_size());
     if info.map_type().ok() != Some(spec.kind) || sizes != (spec.key_size, spec.value_size) {
-        return Some(format!(
-            "another shape than this version's {} ({} and {} bytes a key and value, not {} and {})",
-            spec.name, sizes.0, sizes.1, spec.key_size, spec.value_size
-        ));
+        bail!(
+            "the pinned map {} has another shape than this version's {} ({} and {} bytes a key and \
+             value, not {} and {}); `lbxdp detach` removes it (traffic is then not balanced until \
+             the agent runs again)",
+            path.display(),
+            spec.name,
+            sizes.0,
+            sizes.1,
+            spec.key_size,
+            spec.value_size
+        );
     }
-    (info.max_entries() != max_entries).then(|| {
-        format!(
-            "max_entries {} and {max_entries} are wanted (limit of {})",
-            info.max_entries(),
-            spec.name
-        )
-    })
+    Ok(Some(info))
 }

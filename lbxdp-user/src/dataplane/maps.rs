@@ -17,9 +17,9 @@ use lbxdp_ebpf::abi::{
 
 use super::check::Limits;
 use super::content::{Content, Published};
-use super::kernel;
 use super::plan::Write;
-use super::spec::{PORT_SETS, versioned};
+use super::spec::{MapSpec, PORT_SETS, versioned};
+use super::{grow, kernel};
 
 /// The pinned maps, open and typed; needs no agent.
 #[expect(missing_docs, reason = "a field is the map of its name")]
@@ -57,6 +57,11 @@ impl LiveMaps {
     /// # Errors
     /// When they are not there, are of another shape, or may not be opened; the error says which.
     pub fn open(pin_path: &Path) -> Result<Self> {
+        Self::open_at(pin_path, false)
+    }
+
+    /// The same; those that are being made anew in the place of what is pinned, if `grows`.
+    pub(super) fn open_at(pin_path: &Path, grows: bool) -> Result<Self> {
         let folder = versioned(pin_path);
         let missing = || {
             anyhow!(
@@ -73,32 +78,36 @@ impl LiveMaps {
                 });
             }
         }
+        let pins = Pins {
+            folder: &folder,
+            grows,
+        };
         Ok(Self {
-            node: open(&folder, "NODE")?,
-            heartbeat: open(&folder, "HEARTBEAT")?,
-            listeners: open(&folder, "LISTENERS")?,
-            reverse: open(&folder, "REVERSE")?,
-            tables: open(&folder, "TABLES")?,
-            rows: open(&folder, "ROWS")?,
-            origins: open(&folder, "ORIGINS")?,
-            peers: open(&folder, "PEERS")?,
-            tunnels: open(&folder, "TUNNELS")?,
-            routes: open(&folder, "ROUTES")?,
-            ranges: open(&folder, "RANGES")?,
-            vlans: open(&folder, "VLANS")?,
-            fragments: open(&folder, "FRAGMENTS")?,
-            tunnel_ports: open(&folder, "TUNNEL_PORTS")?,
-            entities: open(&folder, "ENTITIES")?,
-            sessions: open(&folder, "SESSIONS")?,
-            mappings: open(&folder, "MAPPINGS")?,
-            flows: open(&folder, "FLOWS")?,
-            opening: open(&folder, "OPENING")?,
-            flow_counters: open(&folder, "FLOW_COUNTERS")?,
-            allowance: open(&folder, "ALLOWANCE")?,
-            reasons: open(&folder, "REASONS")?,
-            listener_counters: open(&folder, "LISTENER_COUNTERS")?,
-            origin_counters: open(&folder, "ORIGIN_COUNTERS")?,
-            tunnel_counters: open(&folder, "TUNNEL_COUNTERS")?,
+            node: pins.open("NODE")?,
+            heartbeat: pins.open("HEARTBEAT")?,
+            listeners: pins.open("LISTENERS")?,
+            reverse: pins.open("REVERSE")?,
+            tables: pins.open("TABLES")?,
+            rows: pins.open("ROWS")?,
+            origins: pins.open("ORIGINS")?,
+            peers: pins.open("PEERS")?,
+            tunnels: pins.open("TUNNELS")?,
+            routes: pins.open("ROUTES")?,
+            ranges: pins.open("RANGES")?,
+            vlans: pins.open("VLANS")?,
+            fragments: pins.open("FRAGMENTS")?,
+            tunnel_ports: pins.open("TUNNEL_PORTS")?,
+            entities: pins.open("ENTITIES")?,
+            sessions: pins.open("SESSIONS")?,
+            mappings: pins.open("MAPPINGS")?,
+            flows: pins.open("FLOWS")?,
+            opening: pins.open("OPENING")?,
+            flow_counters: pins.open("FLOW_COUNTERS")?,
+            allowance: pins.open("ALLOWANCE")?,
+            reasons: pins.open("REASONS")?,
+            listener_counters: pins.open("LISTENER_COUNTERS")?,
+            origin_counters: pins.open("ORIGIN_COUNTERS")?,
+            tunnel_counters: pins.open("TUNNEL_COUNTERS")?,
         })
     }
 
@@ -445,9 +454,25 @@ fn absent(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
+/// Where the maps are pinned.
+struct Pins<'a> {
+    folder: &'a Path,
+    grows: bool,
+}
+
+impl Pins<'_> {
+    fn open<T: TryFrom<Map, Error = MapError>>(&self, name: &str) -> Result<T> {
+        let spec = MapSpec::named(name).with_context(|| format!("there is no map {name}"))?;
+        open_pin(&grow::pin_of(self.folder, spec, self.grows))
+    }
+}
+
 pub(super) fn open<T: TryFrom<Map, Error = MapError>>(folder: &Path, name: &str) -> Result<T> {
-    let path = folder.join(name);
-    let data = MapData::from_pin(&path).with_context(|| {
+    open_pin(&folder.join(name))
+}
+
+fn open_pin<T: TryFrom<Map, Error = MapError>>(path: &Path) -> Result<T> {
+    let data = MapData::from_pin(path).with_context(|| {
         format!(
             "cannot open the pinned map {} (are you root?)",
             path.display()

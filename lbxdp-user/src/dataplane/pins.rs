@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 use aya::programs::links::PinnedLink;
 use tracing::warn;
 
-use super::bpffs;
 use super::kernel::link_facts;
 use super::programs::PROGRAMS;
 use super::spec::{MAPS, links_folder};
 use super::tc;
+use super::{bpffs, grow};
 
 /// What `detach` has removed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -62,6 +62,7 @@ pub fn detach_all(pin_path: &Path) -> Result<Detached> {
                 }
             }
         }
+        grow::discard(&version)?;
         remove_folder(&version)?;
     }
     remove_folder(pin_path)?;

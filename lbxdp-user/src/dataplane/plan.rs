@@ -7,6 +7,8 @@
 //! packet reads, and put in force by one write to `TABLES`.
 #![forbid(unsafe_code)]
 
+mod revise;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
@@ -18,6 +20,9 @@ use super::check::{Limits, PlanError, check};
 use super::content::{Content, Published};
 use super::desired::{Desired, TableRows};
 use super::rows::RowSpace;
+#[cfg(test)]
+pub(crate) use revise::revise_content;
+pub(super) use revise::{revise, revised_origins};
 
 /// One change to one map.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -197,7 +202,8 @@ fn row_writes<'a>(
     capacity: u32,
     writes: &mut Vec<Write<'a>>,
 ) -> Result<(), PlanError> {
-    let mut space = RowSpace::of(capacity, actual.values().map(|published| &published.table));
+    // Made when it is needed: what is taken is that of all tables.
+    let mut space: Option<RowSpace> = None;
     for (&index, rows) in desired {
         let (rows, previous_rows) = match rows {
             TableRows::Publish {
@@ -218,6 +224,10 @@ fn row_writes<'a>(
             // this happens only to tables that no listener uses.
             Some(_) | None => {
                 let mut half = || {
+                    let space = space.get_or_insert_with(|| {
+                        let tables = actual.values().map(|published| &published.table);
+                        RowSpace::of(capacity, tables)
+                    });
                     space.take(count).map_err(|_| PlanError::Full {
                         map: "ROWS",
                         limit: capacity,

@@ -7,9 +7,9 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::check::{Limits, PlanError};
 use super::content::Content;
-use super::desired::Desired;
+use super::desired::{Desired, Revision};
 use super::maps::LiveMaps;
-use super::plan::{Write, plan};
+use super::plan::{Write, plan, revise, revised_origins};
 
 /// The one writer of the pinned maps, with a copy of what they hold.
 pub struct MapWriter {
@@ -45,7 +45,10 @@ impl MapWriter {
     /// # Errors
     /// When they are not there or cannot be read.
     pub fn open(pin_path: &Path) -> Result<Self> {
-        let maps = LiveMaps::open(pin_path)?;
+        Self::take(LiveMaps::open(pin_path)?)
+    }
+
+    pub(super) fn take(maps: LiveMaps) -> Result<Self> {
         Ok(Self {
             content: maps.content()?,
             limits: maps.limits()?,
@@ -83,8 +86,24 @@ impl MapWriter {
     /// everything before it written. A later call goes on from there.
     pub fn sync(&mut self, desired: &Desired) -> Result<SyncReport> {
         let start = Instant::now();
+        let writes = plan(&self.content, desired, &self.limits)?;
+        self.execute(writes, start)
+    }
+
+    /// Changes in the maps what a revision names, as [`MapWriter::sync`] does.
+    ///
+    /// # Errors
+    /// As [`MapWriter::sync`].
+    pub fn revise(&mut self, revision: &Revision) -> Result<SyncReport> {
+        let start = Instant::now();
+        let origins = revised_origins(&self.content, revision);
+        let writes = revise(&self.content, revision, &origins, &self.limits)?;
+        self.execute(writes, start)
+    }
+
+    fn execute(&mut self, writes: Vec<Write<'_>>, start: Instant) -> Result<SyncReport> {
         let mut report = SyncReport::default();
-        for write in plan(&self.content, desired, &self.limits)? {
+        for write in writes {
             self.maps.apply(&write).context("cannot write to a map")?;
             match write {
                 Write::Rows { rows, .. } => report.rows += rows.len(),

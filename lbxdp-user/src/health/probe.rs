@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Failure, ProbeSpec};
-use crate::config::model::MonitorKind;
+use crate::config::model::{MonitorKind, Timing};
 
 /// How long after its timeout a probe that does not notice by itself is stopped.
 const GRACE: Duration = Duration::from_millis(500);
@@ -27,6 +27,11 @@ pub(super) async fn probe(spec: &ProbeSpec) -> Result<Duration, Failure> {
         }
     }
     result
+}
+
+/// The longest time that a probe takes.
+pub(super) fn longest(timing: &Timing) -> Duration {
+    (timing.timeout + GRACE) * timing.retries.saturating_add(1)
 }
 
 async fn attempt(spec: &ProbeSpec) -> Result<Duration, Failure> {

@@ -8,9 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use super::probe::probe;
+use super::probe::{longest, probe};
 use super::{Failure, ProbeKey, ProbeSpec};
 use crate::config::model::Timing;
+use crate::pulse::{Pulse, Pulses};
 
 /// A result.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,17 +30,20 @@ pub struct ProbeEvent {
 /// Equal probes are one task, whose results go to all that want them.
 pub struct Probers {
     events: mpsc::Sender<ProbeEvent>,
+    pulses: Pulses,
     tasks: BTreeMap<ProbeSpec, Task>,
     current: BTreeMap<ProbeKey, u64>,
     started: u64,
 }
 
 impl Probers {
-    /// No tasks yet. Results go to `events`; while that is full, probing waits.
+    /// No tasks yet. Results go to `events`; while that is full, probing waits. Tasks give signs
+    /// of life among `pulses`.
     #[must_use]
-    pub fn new(events: mpsc::Sender<ProbeEvent>) -> Self {
+    pub fn new(events: mpsc::Sender<ProbeEvent>, pulses: Pulses) -> Self {
         Self {
             events,
+            pulses,
             tasks: BTreeMap::new(),
             current: BTreeMap::new(),
             started: 0,
@@ -63,7 +67,10 @@ impl Probers {
                 Some(task) => task.serve(keys.clone()),
                 None => {
                     self.started += 1;
-                    let task = Task::start(self.started, &spec, keys.clone(), self.events.clone());
+                    let name = keys.first().map(ToString::to_string).unwrap_or_default();
+                    let pulse = self.pulses.of(name);
+                    let events = self.events.clone();
+                    let task = Task::start(self.started, &spec, keys.clone(), events, pulse);
                     self.tasks.insert(spec, task);
                     self.started
                 }
@@ -78,6 +85,12 @@ impl Probers {
     #[must_use]
     pub fn is_current(&self, event: &ProbeEvent) -> bool {
         self.current.get(&event.key) == Some(&event.task)
+    }
+
+    /// Whether a task has ended by itself, so that [`Self::reconcile`] would start it again.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.tasks.values().any(|task| task.handle.is_finished())
     }
 
     /// The number of tasks: at most that of keys.
@@ -99,10 +112,11 @@ impl Task {
         spec: &ProbeSpec,
         keys: Vec<ProbeKey>,
         events: mpsc::Sender<ProbeEvent>,
+        pulse: Pulse,
     ) -> Self {
         let schedule = Schedule::new(spec.timing, &keys);
         let (keys, wanted) = watch::channel(keys);
-        let handle = tokio::spawn(run(number, spec.clone(), schedule, wanted, events));
+        let handle = tokio::spawn(run(number, spec.clone(), schedule, wanted, events, pulse));
         Self {
             number,
             keys,
@@ -133,7 +147,10 @@ async fn run(
     schedule: Schedule,
     mut keys: watch::Receiver<Vec<ProbeKey>>,
     events: mpsc::Sender<ProbeEvent>,
+    pulse: Pulse,
 ) {
+    let longest = schedule.longest(longest(&spec.timing));
+    pulse.beat(longest);
     sleep(schedule.first).await;
     let mut ticks = interval_at(Instant::now() + schedule.second, schedule.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -155,6 +172,7 @@ async fn run(
                 return;
             }
         }
+        pulse.beat(longest);
         tokio::select! {
             _ = ticks.tick() => {}
             joined = keys.changed() => if joined.is_err() { return },
@@ -190,6 +208,16 @@ impl Schedule {
             second: interval / 2 + part(interval, (phase >> 32) as u32),
             interval,
         }
+    }
+}
+
+/// What a busy machine may add before a probe counts as stuck.
+const SLACK: Duration = Duration::from_secs(10);
+
+impl Schedule {
+    /// The longest time between two results that is not suspicious.
+    fn longest(&self, probe: Duration) -> Duration {
+        self.first.max(self.second).max(self.interval) + probe + SLACK
     }
 }
 

@@ -65,6 +65,11 @@ impl Ramps {
             .retain(|key, ramp| step(config, key, *ramp, now) < STEPS);
     }
 
+    /// Whether nobody starts slowly.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Tenths of its weight that an origin has.
     pub(super) fn tenths(&self, config: &Config, key: &ProbeKey, now: SystemTime) -> u32 {
         self.0

@@ -25,15 +25,23 @@ pub struct Risk {
 /// The rows at risk, as of the last [`State::desired`].
 #[derive(Clone, Default, Debug)]
 pub(super) struct Risks {
-    tables: BTreeMap<TableName, Risk>,
+    tables: BTreeMap<TableName, TableRisk>,
+}
+
+#[derive(Clone, Default, Debug)]
+struct TableRisk {
+    risk: Risk,
     /// The end of the last window in which flows from before belong to an origin.
     before: BTreeMap<OriginIndex, SystemTime>,
 }
 
 impl Risks {
-    /// Adds the rows of a table.
+    /// Takes the rows of a table, in the place of those that it had.
     pub(super) fn add(&mut self, name: &TableName, next: &NextRows) {
-        let mut risk = Risk::default();
+        let TableRisk {
+            mut risk,
+            mut before,
+        } = TableRisk::default();
         for (number, row) in next
             .rows
             .iter()
@@ -54,16 +62,18 @@ impl Risks {
                 .into_iter()
                 .filter(|owner| *owner != Origin::NONE)
             {
-                let until = self.before.entry(owner).or_insert(end);
+                let until = before.entry(owner).or_insert(end);
                 *until = end.max(*until);
             }
         }
-        self.tables.insert(name.clone(), risk);
+        self.tables.insert(name.clone(), TableRisk { risk, before });
     }
 
     /// Who flows from before may belong to.
     pub(super) fn before(&self) -> impl Iterator<Item = OriginIndex> {
-        self.before.keys().copied()
+        self.tables
+            .values()
+            .flat_map(|table| table.before.keys().copied())
     }
 }
 
@@ -71,12 +81,16 @@ impl State {
     /// The rows at risk of a table.
     #[must_use]
     pub fn risk(&self, table: &TableName) -> Risk {
-        self.risks.tables.get(table).copied().unwrap_or_default()
+        let table = self.risks.tables.get(table);
+        table.map(|table| table.risk).unwrap_or_default()
     }
 
     /// Until when rows that have moved away from an origin leave flows from before with it.
     #[must_use]
     pub fn kept_until(&self, origin: OriginIndex) -> Option<SystemTime> {
-        self.risks.before.get(&origin).copied()
+        let tables = self.risks.tables.values();
+        tables
+            .filter_map(|table| table.before.get(&origin).copied())
+            .max()
     }
 }

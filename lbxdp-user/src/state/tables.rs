@@ -14,6 +14,15 @@ use crate::steering::{
     owners_in_force,
 };
 
+/// What is to stand in a table.
+pub(super) struct Filled {
+    /// Its slot.
+    pub(super) slot: u32,
+    pub(super) rows: TableRows,
+    /// Until when its rows keep their flags.
+    pub(super) windows: Windows,
+}
+
 impl State {
     /// Lets load balancers share tables that have come to be the same.
     pub(super) fn share_tables(&mut self, actual: &Content, now: SystemTime) {
@@ -29,8 +38,8 @@ impl State {
         }
     }
 
-    /// Decides who owns rows.
-    pub(super) fn plan_tables(&mut self, now: SystemTime) {
+    /// Decides who owns the rows of these tables.
+    pub(super) fn plan_tables(&mut self, names: &[TableName], now: SystemTime) {
         let (trackers, slots, config) = (&self.trackers, &self.slots, &self.config);
         let health_of = |key: &ProbeKey| {
             let tracker = trackers.get(key);
@@ -59,35 +68,19 @@ impl State {
             slot: &slot,
             tenths: &tenths,
         };
-        self.plans = self
-            .tables
-            .all()
-            .map(|table| {
-                let plan = steering::plan(&table.spec, table.size, &world, &mut self.bases);
-                (table.name.clone(), plan)
-            })
-            .collect();
-        self.bases.sweep();
+        for table in names.iter().filter_map(|name| self.index.table(name)) {
+            let plan = steering::plan(&table.spec, table.size, &world, &mut self.bases);
+            self.plans.insert(table.name.clone(), plan);
+        }
     }
 
-    /// Unhealthy origins, flows with which are over, if another can serve: where all seem down, the
-    /// last known origins stay, for flows as for rows.
+    /// Unhealthy origins, flows with which are over.
     pub(super) fn down(&self) -> BTreeSet<OriginIndex> {
-        let another_serves = |pool: &String| {
-            (self.plans.values())
-                .any(|plan| plan.owners.is_some() && plan.states.contains_key(pool))
-        };
-        let unhealthy = self.trackers.iter().filter_map(|(key, tracker)| match key {
-            ProbeKey::Origin { pool, origin }
-                if tracker.health() == Health::Unhealthy && another_serves(pool) =>
-            {
-                let name = reconcile::origin_name(pool, origin);
-                let slot = self.slots.get(EntityKind::Origin, &name)?;
-                OriginIndex::try_from(slot).ok()
-            }
-            ProbeKey::Origin { .. } | ProbeKey::Tunnel { .. } => None,
-        });
-        unhealthy.collect()
+        let pools = self.index.pools();
+        pools
+            .flat_map(|pool| self.down_in(pool))
+            .filter_map(|(slot, down)| down.then_some(slot))
+            .collect()
     }
 
     /// Fills in the rows. Those before them may name origins that are `leaving`.
@@ -95,7 +88,7 @@ impl State {
         &mut self,
         actual: &Content,
         leaving: &BTreeMap<OriginIndex, Origin>,
-        drained: &BTreeMap<OriginIndex, Duration>,
+        drained: BTreeMap<OriginIndex, Duration>,
         desired: &mut Desired,
         now: SystemTime,
     ) {
@@ -105,60 +98,76 @@ impl State {
             Some(origin) if origin.flags & ORIGIN_DOWN != 0 => Standing::Down,
             Some(_) => Standing::Answers,
         };
-        let node = &self.config.node;
-        let window = |slot| drained.get(&slot).copied().unwrap_or(node.flow_window);
-        let mut held_until = None;
-        let mut risks = Risks::default();
+        self.held_until = None;
+        self.risks = Risks::default();
         let mut windows = BTreeMap::new();
-        let mut tables = BTreeMap::new();
-        for table in self.tables.all() {
-            let Some(slot) = self.slots.get(EntityKind::Table, &table.name.0) else {
+        for name in self.index.names().cloned().collect::<Vec<_>>() {
+            let Some(filled) = self.fill(&name, actual, &standing, &drained, now) else {
                 continue;
             };
-            let Some(plan) = self.plans.get(&table.name) else {
-                continue;
-            };
-            let published = actual.tables.get(&slot);
-            let (source, before) = self.before(actual, slot, table).unzip();
-            let source = source.unwrap_or(slot);
-            let known = before.map(|before| owners_in_force(before.rows, table.size));
-            let wait = self.first_rows_wait(&table.name, plan, known.as_deref(), now);
-            held_until = held_until.max(wait);
-            let owners = match wait {
-                Some(_) => plan.vacant(),
-                None => plan.settle(known.as_deref()),
-            };
-            let circumstances = Circumstances {
-                now,
-                generation: self.generation,
-                idle: node.flow_idle,
-                standing: &standing,
-                window: &window,
-                live: &|row| self.tracked.live(source, row),
-            };
-            let next = steering::next_rows(before, &owners, &plan.homes, &circumstances);
-            risks.add(&table.name, &next);
-            let NextRows {
+            windows.insert(filled.slot, filled.windows);
+            desired.tables.insert(filled.slot, filled.rows);
+        }
+        self.next_windows = Some(windows);
+        self.index.drained = drained;
+    }
+
+    /// Decides the rows of a table that is planned.
+    pub(super) fn fill(
+        &mut self,
+        name: &TableName,
+        actual: &Content,
+        standing: &dyn Fn(OriginIndex) -> Standing,
+        drained: &BTreeMap<OriginIndex, Duration>,
+        now: SystemTime,
+    ) -> Option<Filled> {
+        let slot = self.slots.get(EntityKind::Table, &name.0)?;
+        let table = self.index.table(name)?;
+        let plan = self.plans.get(name)?;
+        let flow_window = self.config.node.flow_window;
+        let window = |slot| drained.get(&slot).copied().unwrap_or(flow_window);
+        let published = actual.tables.get(&slot);
+        let (source, before) = self.before(actual, slot, table).unzip();
+        let source = source.unwrap_or(slot);
+        let known = before.map(|before| owners_in_force(before.rows, table.size));
+        let wait = self.first_rows_wait(name, plan, known.as_deref(), now);
+        let owners = match wait {
+            Some(_) => plan.vacant(),
+            None => plan.settle(known.as_deref()),
+        };
+        let circumstances = Circumstances {
+            now,
+            generation: self.generation,
+            idle: self.config.node.flow_idle,
+            standing,
+            window: &window,
+            live: &|row| self.tracked.live(source, row),
+        };
+        let next = steering::next_rows(before, &owners, &plan.homes, &circumstances);
+        self.held_until = self.held_until.max(wait);
+        self.risks.add(name, &next);
+        if let Some(plan) = self.plans.get_mut(name) {
+            plan.forget_rows();
+        }
+        let NextRows {
+            rows,
+            previous_rows,
+            windows,
+        } = next;
+        let is_kept = published.is_some_and(|published| published.is(&rows, previous_rows));
+        let rows = if is_kept {
+            TableRows::Keep
+        } else {
+            TableRows::Publish {
                 rows,
                 previous_rows,
-                windows: ends,
-            } = next;
-            windows.insert(slot, ends);
-            let is_kept = published.is_some_and(|published| published.is(&rows, previous_rows));
-            let rows = if is_kept {
-                TableRows::Keep
-            } else {
-                TableRows::Publish {
-                    rows,
-                    previous_rows,
-                }
-            };
-            tables.insert(slot, rows);
-        }
-        desired.tables = tables;
-        self.held_until = held_until;
-        self.risks = risks;
-        self.next_windows = Some(windows);
+            }
+        };
+        Some(Filled {
+            slot,
+            rows,
+            windows,
+        })
     }
 
     /// The slot and the rows in force of a table, or of the one that its flows come from.

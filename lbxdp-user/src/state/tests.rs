@@ -1,3 +1,6 @@
+mod panics;
+mod revision;
+
 use std::path::Path;
 
 use lbxdp_ebpf::abi::{

@@ -1,5 +1,7 @@
 //! Health in, the content of a table out.
 
+mod last_resort;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -36,18 +38,21 @@ pub fn plan(spec: &TableSpec, size: u32, world: &World<'_>, bases: &mut Bases) -
     let states = planner.states(world.health);
     let impaired = spec.default_pools().any(|pool| match states.get(pool) {
         None | Some(PoolState::Healthy | PoolState::Disabled) => false,
-        Some(PoolState::Degraded | PoolState::Critical | PoolState::Unknown) => true,
+        Some(PoolState::Degraded | PoolState::Panic | PoolState::Critical | PoolState::Unknown) => {
+            true
+        }
     });
     let content = planner
         .by_policy(&states, world.health, bases)
-        .or_else(|| planner.by_fallback(world.health, bases))
-        .unwrap_or_else(|| planner.by_nobody(bases));
+        .or_else(|| planner.by_panic(&states, bases))
+        .unwrap_or_else(|| planner.by_all_down(bases));
     let homes = planner.homes(bases);
     let Content {
         why,
         serving,
         owners,
         standby,
+        assumed_up,
     } = content;
     TablePlan {
         size,
@@ -58,6 +63,7 @@ pub fn plan(spec: &TableSpec, size: u32, world: &World<'_>, bases: &mut Bases) -
         states,
         impaired,
         standby,
+        assumed_up,
     }
 }
 
@@ -74,6 +80,7 @@ struct Content {
     serving: Vec<String>,
     owners: Option<Vec<OriginIndex>>,
     standby: Option<Standby>,
+    assumed_up: bool,
 }
 
 impl Content {
@@ -83,6 +90,7 @@ impl Content {
             serving,
             owners: Some(owners),
             standby: None,
+            assumed_up: false,
         }
     }
 }
@@ -149,17 +157,17 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The healthy origins of the fallback pool, or else all of them.
+    /// The healthy origins of the fallback pool, unless they are too few.
     fn by_fallback(&self, health: HealthOf<'_>, bases: &mut Bases) -> Option<Content> {
         let pool = self.spec.fallback.as_deref()?;
-        let owners = self
-            .owners(self.members(pool), bases, |named| self.is_up(named, health))
-            .or_else(|| self.owners(self.members(pool), bases, |_| true))?;
-        Some(Content::served(
-            Why::Fallback,
-            vec![pool.to_owned()],
-            owners,
-        ))
+        let serving = vec![pool.to_owned()];
+        let state = |configured| pool_state(configured, |origin| health(pool, origin));
+        let panics = self.world.pools.get(pool).map(state) == Some(PoolState::Panic);
+        match self.owners(self.members(pool), bases, |named| self.is_up(named, health)) {
+            Some(_) if panics => self.assumed(Why::Fallback, serving, self.members(pool), bases),
+            Some(owners) => Some(Content::served(Why::Fallback, serving, owners)),
+            None => self.by_fallback_down(pool, bases),
+        }
     }
 
     fn by_nobody(&self, bases: &mut Bases) -> Content {
@@ -179,18 +187,8 @@ impl<'a> Planner<'a> {
             }
         };
         match self.owners(members, bases, |_| true) {
-            Some(owners) => Content {
-                why: Why::LastKnown,
-                serving: Vec::new(),
-                owners: None,
-                standby: Some(Standby { eligible, owners }),
-            },
-            None => Content {
-                why: Why::Vacant,
-                serving: Vec::new(),
-                owners: Some(vacant(self.size)),
-                standby: None,
-            },
+            Some(owners) => Content::last_known(eligible, owners),
+            None => Content::nobody(Why::Vacant, self.size),
         }
     }
 

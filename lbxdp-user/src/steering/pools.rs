@@ -10,6 +10,9 @@ pub enum PoolState {
     Healthy,
     /// Some are not, but enough are: it takes traffic.
     Degraded,
+    /// The healthy ones are a smaller share than its `panic_threshold`: it takes traffic if no
+    /// other pool is able to, and then on all its origins.
+    Panic,
     /// Fewer are healthy than its `minimum_origins`, or none that has a weight: it takes none,
     /// not even on those that are healthy.
     Critical,
@@ -25,7 +28,7 @@ impl PoolState {
     pub const fn serves(self) -> bool {
         match self {
             Self::Healthy | Self::Degraded => true,
-            Self::Critical | Self::Unknown | Self::Disabled => false,
+            Self::Panic | Self::Critical | Self::Unknown | Self::Disabled => false,
         }
     }
 
@@ -35,6 +38,7 @@ impl PoolState {
         match self {
             Self::Healthy => "healthy",
             Self::Degraded => "degraded",
+            Self::Panic => "panic",
             Self::Critical => "critical",
             Self::Unknown => "unknown",
             Self::Disabled => "disabled",
@@ -60,6 +64,13 @@ pub fn pool_state(pool: &Pool, health: impl Fn(&str) -> Health) -> PoolState {
             Health::Unknown => unknown.add(origin),
             Health::Unhealthy => unhealthy.add(origin),
         }
+    }
+    if is_below(
+        healthy.weight + unknown.weight,
+        healthy.weight + unknown.weight + unhealthy.weight,
+        pool.panic_threshold,
+    ) {
+        return PoolState::Panic;
     }
     let suffices =
         |origins: usize, weighted: usize| origins >= pool.minimum_origins && weighted > 0;
@@ -97,15 +108,22 @@ pub fn weight_units(weight: f64) -> u32 {
     }
 }
 
+/// Whether `up` of `all` is less than a share, 0 to 1; it never is of nothing.
+fn is_below(up: u64, all: u64, share: f64) -> bool {
+    u128::from(up) * 10_000 < u128::from(all) * u128::from(weight_units(share))
+}
+
 #[derive(Clone, Copy, Default)]
 struct Count {
     origins: usize,
     weighted: usize,
+    weight: u64,
 }
 
 impl Count {
     fn add(&mut self, origin: &Origin) {
         self.origins += 1;
         self.weighted += usize::from(origin.weight > 0.0);
+        self.weight += u64::from(weight_units(origin.weight));
     }
 }

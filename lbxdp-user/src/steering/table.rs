@@ -89,6 +89,8 @@ pub struct TablePlan {
     /// Whether `states` has a default pool that is enabled and not healthy.
     pub(super) impaired: bool,
     pub(super) standby: Option<Standby>,
+    /// Whether the origins of `serving` count as up whatever their health.
+    pub assumed_up: bool,
 }
 
 /// What takes the place of last known owners that are no longer configured.
@@ -111,6 +113,12 @@ pub enum Why {
     Fallback,
     /// Neither, and there is no fallback pool: what was last known to be right stays.
     LastKnown,
+    /// Fewer origins are up than its floor, and no other pool is able to serve: all count as up.
+    Panic,
+    /// No pool is able to serve, and the pool wants all its origins to try.
+    Spread,
+    /// No pool is able to serve, and the pool wants packets to be dropped.
+    Reject,
     /// By configuration nobody may serve: everything is disabled or has no weight.
     Vacant,
 }
@@ -145,7 +153,19 @@ impl Why {
             ),
             Self::LastKnown => (
                 "last_known",
-                "no pool is able to serve and there is no fallback pool, so the last known owners stay",
+                "no pool is able to serve, so the last known owners stay",
+            ),
+            Self::Panic => (
+                "panic",
+                "fewer origins are up than panic_threshold and no other default pool is able to serve, so all count as up",
+            ),
+            Self::Spread => (
+                "spread",
+                "no pool is able to serve, so all origins count as up, as all_down = \"spread\" says",
+            ),
+            Self::Reject => (
+                "reject",
+                "nobody: no pool is able to serve, so packets are dropped, as all_down = \"reject\" says",
             ),
             Self::Vacant => (
                 "vacant",
@@ -185,7 +205,12 @@ impl TablePlan {
         match self.why {
             Why::Primary | Why::Failover | Why::Random if self.impaired => BalancerState::Degraded,
             Why::Primary | Why::Failover | Why::Random => BalancerState::Healthy,
-            Why::Fallback | Why::LastKnown | Why::Vacant => BalancerState::Critical,
+            Why::Panic
+            | Why::Fallback
+            | Why::LastKnown
+            | Why::Spread
+            | Why::Reject
+            | Why::Vacant => BalancerState::Critical,
         }
     }
 
@@ -208,6 +233,15 @@ impl TablePlan {
     #[must_use]
     pub fn vacant(&self) -> Vec<OriginIndex> {
         vacant(self.size)
+    }
+
+    /// Frees the memory of owners that are rows now: what is in force is known elsewhere. That there
+    /// are some stays known.
+    pub fn forget_rows(&mut self) {
+        if let Some(owners) = &mut self.owners {
+            *owners = Vec::new();
+        }
+        self.homes = Vec::new();
     }
 }
 

@@ -114,9 +114,7 @@ pub fn table(figures: &[Figure], flows: u32) -> String {
     for column in table.column_iter_mut().skip(1).take(5) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let lines = table.to_string();
-    let lines: Vec<&str> = lines.lines().map(str::trim_end).collect();
-    lines.join("\n")
+    super::trimmed(&table)
 }
 
 #[cfg(test)]

@@ -1,39 +1,62 @@
-//! `cargo xtask bench packet`: see the crate's module `bench`.
+//! `cargo xtask bench`: see the crate's module `bench`.
 
-use std::io::IsTerminal as _;
-use std::process::ExitCode;
+#[path = "bench/packet.rs"]
+mod packet;
 
-use anyhow::{Result, bail};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
-use tests::bench::{Effort, measure, table};
+use tests::bench::cost::{self, Cost};
+use tests::bench::reconcile::{self, Growth};
+use tests::bench::rows;
 
-/// Measures what the program costs, in nanoseconds a packet.
+/// Measures what packets, rows and configurations cost.
 #[derive(Parser, Debug)]
 #[command(name = "bench", version)]
-struct Arguments {
+enum Arguments {
+    /// Nanoseconds a packet.
+    Packet(packet::Arguments),
+    /// Time to deal rows and to repair them.
+    Rows(RowsArguments),
+    /// Time and memory of the agent by the size of its configuration.
+    Reconcile(ReconcileArguments),
+    /// One size of `reconcile`, in this process.
+    #[command(hide = true)]
+    ReconcileOne { origins: usize, flaps: usize },
+}
+
+#[derive(clap::Args, Debug)]
+struct RowsArguments {
     /// Prints the figures as one JSON array, the last line of standard output.
     #[arg(long)]
     json: bool,
-    /// How often the programs are loaded anew.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    loads: u32,
-    /// Samples of each case after each load.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Packets of each sample, after as many to warm up.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
-    /// Numbers of flows: powers of two.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 65_536, 1_048_576])]
-    flows: Vec<u32>,
-    /// Only cases whose names contain this (may be given again).
-    #[arg(long = "case", value_name = "PART")]
-    only: Vec<String>,
+    /// How often each step is measured.
+    #[arg(long, default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..))]
+    samples: u32,
+}
+
+#[derive(clap::Args, Debug)]
+struct ReconcileArguments {
+    /// Prints the figures as one JSON array, the last line of standard output.
+    #[arg(long)]
+    json: bool,
+    /// Numbers of origins, at least 10.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000, 10_000])]
+    origins: Vec<usize>,
+    /// How many origins flap, each down and up.
+    #[arg(long, default_value_t = 25)]
+    flaps: usize,
 }
 
 fn main() -> ExitCode {
-    match bench(Arguments::parse()) {
+    let outcome = match Arguments::parse() {
+        Arguments::Packet(arguments) => packet::bench(arguments),
+        Arguments::Rows(arguments) => bench_rows(&arguments),
+        Arguments::Reconcile(arguments) => bench_reconcile(&arguments),
+        Arguments::ReconcileOne { origins, flaps } => bench_one(origins, flaps),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("The benchmark failed: {error:#}");
@@ -42,97 +65,71 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(arguments: Arguments) -> Result<()> {
-    let Arguments {
-        json,
-        loads,
-        rounds,
-        runs,
-        flows,
-        only,
-    } = arguments;
-    if !nix::unistd::geteuid().is_root() {
-        bail!("programs are loaded into the kernel by root only");
-    }
-    let effort = Effort {
-        loads,
-        rounds,
-        runs,
-        flows: flows.clone(),
-        only,
-    };
-    let meter = Meter::new(u64::from(loads) * u64::from(rounds) * flows.len() as u64);
-    let figures = measure(&effort, |load, flows, round| {
-        meter.show(load + 1, flows, round);
-    })?;
-    meter.end();
-    println!("{}, {}", kernel()?, cpu());
-    println!(
-        "Nanoseconds a packet: medians of {} samples of {runs} packets, taken in turns. Each \
-         includes the\nwrapper that restores the frame, so that only what is above `floor` is the \
-         program's own.",
-        loads * rounds
-    );
-    for flows in &flows {
-        println!("\n{flows} flow{}", if *flows == 1 { "" } else { "s" });
-        println!("{}", table(&figures, *flows));
-    }
+fn bench_rows(arguments: &RowsArguments) -> Result<()> {
+    let &RowsArguments { json, samples } = arguments;
+    let costs: Vec<Cost> = rows::measure(samples);
+    println!("{}\n\n{}", machine()?, cost::table(&costs));
     if json {
-        println!("\n{}", serde_json::to_string(&figures)?);
+        println!("\n{}", serde_json::to_string(&costs)?);
     }
     Ok(())
 }
 
-/// What kernel this is.
-fn kernel() -> Result<String> {
+fn bench_reconcile(arguments: &ReconcileArguments) -> Result<()> {
+    let ReconcileArguments {
+        json,
+        origins,
+        flaps,
+    } = arguments;
+    need_root()?;
+    let mut all = Vec::new();
+    for origins in origins {
+        eprintln!("{origins} origins ...");
+        // A process of its own, whose memory is that of this size alone.
+        let output = Command::new(std::env::current_exe()?)
+            .args(["reconcile-one", &origins.to_string(), &flaps.to_string()])
+            .stderr(std::process::Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            bail!("{origins} origins: {}", output.status);
+        }
+        let growth: Growth = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{origins} origins: the figures are not JSON"))?;
+        all.push(growth);
+    }
+    println!("{}\n\n{}", machine()?, reconcile::table(&all));
+    if let Some(growth) = all.iter().find(|growth| growth.origins == 10_000) {
+        println!("\nAt 10,000 origins:");
+        for goal in reconcile::goals(growth) {
+            println!("  {goal}");
+        }
+    }
+    if *json {
+        println!("\n{}", serde_json::to_string(&all)?);
+    }
+    Ok(())
+}
+
+fn bench_one(origins: usize, flaps: usize) -> Result<()> {
+    let growth = reconcile::measure(origins, flaps)?;
+    println!("{}", serde_json::to_string(&growth)?);
+    Ok(())
+}
+
+fn need_root() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("programs and maps are made in the kernel by root only");
+    }
+    Ok(())
+}
+
+/// What machine this is: kernel and processor.
+fn machine() -> Result<String> {
     let name = nix::sys::utsname::uname()?;
-    Ok(format!("Linux {}", name.release().display()))
-}
-
-/// What processor this is, as the kernel says.
-fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    text.lines()
+    let cpu = text
+        .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or_else(
-            || "unknown processor".to_owned(),
-            |(_, name)| name.to_owned(),
-        )
-}
-
-/// Shows that it goes on: a bar on a terminal, some lines elsewhere.
-enum Meter {
-    Bar(ProgressBar),
-    Plain,
-}
-
-impl Meter {
-    fn new(steps: u64) -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self::Plain;
-        }
-        let bar = ProgressBar::new(steps);
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
-            bar.set_style(style);
-        }
-        Self::Bar(bar)
-    }
-
-    fn show(&self, load: u32, flows: u32, round: u32) {
-        match self {
-            Self::Bar(bar) => {
-                bar.set_message(format!("load {load}, {flows} flows"));
-                bar.inc(1);
-            }
-            Self::Plain if round == 0 => eprintln!("load {load}, {flows} flows ..."),
-            Self::Plain => {}
-        }
-    }
-
-    fn end(&self) {
-        match self {
-            Self::Bar(bar) => bar.finish_and_clear(),
-            Self::Plain => {}
-        }
-    }
+        .map_or("unknown processor", |(_, name)| name);
+    Ok(format!("Linux {}, {cpu}", name.release().display()))
 }

@@ -1,5 +1,6 @@
 //! The agent under test: the real `lbxdp`, with only its network namespace changed.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -60,18 +61,29 @@ pub struct Edge {
     folder: PathBuf,
     socket: PathBuf,
     pins: PathBuf,
+    environment: Vec<(String, OsString)>,
     agent: Option<Child>,
 }
 
 impl Edge {
     /// Starts the agent with this configuration and waits until it answers.
     pub fn start(lab: &Lab, configuration: &str) -> Result<Self> {
+        Self::start_within(lab, configuration, Vec::new())
+    }
+
+    /// The same with these variables in the agent's environment.
+    pub fn start_within(
+        lab: &Lab,
+        configuration: &str,
+        environment: Vec<(String, OsString)>,
+    ) -> Result<Self> {
         let mut edge = Self {
             binary: agent_binary()?,
             namespace: lab.edge().clone(),
             folder: lab.files(),
             socket: lab.socket(),
             pins: lab.pins(),
+            environment,
             agent: None,
         };
         edge.write(configuration)?;
@@ -96,6 +108,7 @@ impl Edge {
             .arg("run")
             .arg("--config")
             .arg(self.configuration_file())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

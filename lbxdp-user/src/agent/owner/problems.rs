@@ -12,6 +12,23 @@ pub(super) enum Part {
     Attachment,
     Sessions,
     Flows,
+    Pools,
+}
+
+impl Part {
+    /// Whether its problems are those of others: the agent does what it should.
+    const fn is_warning(self) -> bool {
+        match self {
+            Self::Links
+            | Self::Probes
+            | Self::Maps
+            | Self::Filters
+            | Self::Attachment
+            | Self::Sessions
+            | Self::Flows => false,
+            Self::Pools => true,
+        }
+    }
 }
 
 /// Standing problems, by the part of the agent that says so.
@@ -24,7 +41,11 @@ impl Problems {
     pub(super) fn set(&mut self, part: Part, problems: Vec<String>) {
         let before = self.0.remove(&part).unwrap_or_default();
         for problem in problems.iter().filter(|problem| !before.contains(problem)) {
-            tracing::error!("{problem}");
+            if part.is_warning() {
+                tracing::warn!("{problem}");
+            } else {
+                tracing::error!("{problem}");
+            }
         }
         for problem in before.iter().filter(|problem| !problems.contains(problem)) {
             tracing::info!("no longer: {problem}");

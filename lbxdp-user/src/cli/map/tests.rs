@@ -31,6 +31,13 @@ fn maps_are_shown_decoded_without_an_agent() {
     MapWriter::open(&pins.0).unwrap().sync(&desired()).unwrap();
 
     let (text, _) = map(&pins, "list");
+    assert!(
+        text.contains("no agent has confirmed the tables yet"),
+        "{text}"
+    );
+    MapWriter::open(&pins.0).unwrap().heartbeat(1).unwrap();
+    let (text, _) = map(&pins, "list");
+    assert!(text.contains("the tables were last confirmed"), "{text}");
     for spec in &MAPS {
         assert!(text.contains(spec.name), "{text}");
         let (text, succeeded) = map(&pins, &format!("dump {}", spec.name));

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{Value, wrong_type};
-use crate::config::model::{Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
+use crate::config::model::{AllDown, Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
 use crate::config::report::{Report, did_you_mean};
 
 /// Names of encapsulations, of tunnels and of direct server return.
@@ -148,6 +148,12 @@ choice!(ForwardingName { "nat" => Self::Nat, "dsr" => Self::Dsr } unsupported {
     "l2" => "it is an encapsulation of forwarding = \"dsr\"",
 });
 choice!(SourceName { "snat" => Self::Snat, "preserve" => Self::Preserve });
+choice!(AllDown {
+    "fallback" => Self::Fallback,
+    "last-known" => Self::LastKnown,
+    "spread" => Self::Spread,
+    "reject" => Self::Reject,
+});
 choice!(FragmentName { "drop" => Self::Drop, "kernel" => Self::Kernel });
 choice!(MonitorName { "tcp" => Self::Tcp, "http" => Self::Http, "icmp_ping" => Self::IcmpPing } unsupported {
     "https" => "probes do not speak TLS; \"tcp\" at least proves that the port accepts connections",

@@ -24,6 +24,7 @@ pub fn reference() -> String {
     describe::<HealthCheck>(&mut text);
     describe::<Monitor>(&mut text);
     describe::<Pool>(&mut text);
+    text.push_str(TOO_FEW);
     describe::<Origin>(&mut text);
     describe::<LoadBalancer>(&mut text);
     describe::<Listener>(&mut text);
@@ -59,6 +60,38 @@ const INTRODUCTION: &str = "\
 Made from the declarations in `lbxdp-user/src/config/file.rs`; a test keeps it so. `lbxdp check
 --config FILE` says all that is wrong with a file, with line and key. Examples that work are in
 `lbxdp-user/examples`.
+";
+
+const TOO_FEW: &str = "
+### Too few origins, or none
+
+A load balancer takes the first of these that there is:
+
+1. The default pools that are *able to serve*, by its `steering_policy`: enabled, not in panic, and
+   with at least `minimum_origins` healthy origins, one of them with a weight.
+2. Default pools *in panic* with an origin that is up: the first of them, or with `random` all of
+   them by weight. All their enabled origins count as healthy.
+3. What `all_down` says of the last pool of `default_pools` that configuration lets serve. With
+   `random` all must say the same.
+
+A pool is in panic while the weight of its origins that are healthy, or of unknown health, is a
+smaller share of that of all its enabled origins than its `panic_threshold`; this is looked at
+before `minimum_origins`. So origins are never ejected below that share: the few that are left
+would be overwhelmed. Between the two, `minimum_origins` stands: a pool that is not in panic and has
+fewer healthy origins than that is passed over, down to `all_down`. To keep traffic from a pool that
+is in panic, give the load balancer another default pool.
+
+| `all_down` | without a default pool to serve |
+|---|---|
+| `fallback` | The `fallback_pool` serves. Without one, if the pool has a `panic_threshold`, all its enabled origins count as healthy; otherwise as `last-known`. |
+| `last-known` | The rows in force stay, but for origins that were removed, disabled or left without weight meanwhile. Where nobody has been healthy yet, nobody serves. |
+| `spread` | All enabled origins of the pool, or with `random` of all default pools, count as healthy. |
+| `reject` | Nobody serves: packets are dropped, and counted as `no_origin`. |
+
+A `fallback_pool` serves with its healthy origins, or in panic with all. When none of them is up, its
+own `all_down` decides, and `fallback` is then `spread`. With another `all_down` than `fallback` in
+the last default pool a `fallback_pool` is an error, since it would never serve. Flows that are bound
+to an origin (`source = \"snat\"`) stay with it while it counts as healthy.
 ";
 
 const MTU: &str = "

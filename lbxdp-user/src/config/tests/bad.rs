@@ -209,6 +209,9 @@ const POOL: &[Bad] = bad! {
     VNETS { "minimum_origins = 1" => "minimum_origins = 0" } -> "pool[web-blue].minimum_origins": "at least 1";
     VNETS { "minimum_origins = 1" => "minimum_origins = 3" } -> "pool[web-blue].minimum_origins": "only 2 can be";
     VNETS { "minimum_origins = 1" => "minimum_origins = 2", "weight = 0.5" => "enabled = false" } -> "pool[web-blue].minimum_origins": "only 1 can be";
+    VNETS { "minimum_origins = 1" => "panic_threshold = 1.5" } -> "pool[web-blue].panic_threshold": "out of range", "from 0 (never) to 1";
+    VNETS { "minimum_origins = 1" => "panic_threshold = -0.1" } -> "pool[web-blue].panic_threshold": "out of range";
+    VNETS { "minimum_origins = 1" => "all_down = \"refuse\"" } -> "pool[web-blue].all_down": "not one of", "\"last-known\"";
     VNETS { "minimum_origins = 1" => "source = \"masquerade\"" } -> "pool[web-blue].source": "\"snat\"", "\"preserve\"";
     VNETS { "virtual_network = \"green\"" => "virtual_network = \"local\"\n[[pool.origin]]\nname = \"z\"\naddress = \"10.0.0.12\"\nport = 8080\nvirtual_network = \"green\"" } -> "pool[web-green].source": "its default is \"snat\"", "make a pool of each";
     VNETS { "minimum_origins = 1" => "encapsulation = \"gre\"" } -> "pool[web-blue].encapsulation": "\"nat\" has no `encapsulation`", "\"dsr\"";
@@ -267,6 +270,8 @@ const BALANCER: &[Bad] = bad! {
     VNETS { "steering_policy = \"off\"" => "steering_policy = \"geo\"" } -> "load_balancer[www].steering_policy": "not supported by this version";
     VNETS { "steering_policy = \"off\"" => "steering_policy = \"ramdom\"" } -> "load_balancer[www].steering_policy": "did you mean `random`?";
     VNETS { "steering_policy = \"off\"" => "session_affinity = \"cookie\"" } -> "load_balancer[www].session_affinity": "not supported by this version", "layer 4";
+    VNETS { "name = \"web-green\"" => "name = \"web-green\"\nall_down = \"spread\"" } -> "load_balancer[www].fallback_pool": "would never serve", "all_down = \"spread\"";
+    VNETS { "steering_policy = \"off\"" => "steering_policy = \"random\"", "fallback_pool = \"web-green\"\n" => "", "name = \"web-blue\"" => "name = \"web-blue\"\nall_down = \"reject\"" } -> "load_balancer[www].default_pools": "all down together", "\"web-blue\" has all_down = \"reject\"", "the same `all_down`";
     DSR { "\"dns-vxlan\" = 0.25" => "\"dns-vxlam\" = 0.25" } -> "load_balancer[dns].random_steering.pool_weights.dns-vxlam": "not among `default_pools`", "did you mean `dns-vxlan`?";
     DSR { "\"dns-vxlan\" = 0.25" => "\"dns-vxlan\" = 2" } -> "load_balancer[dns].random_steering.pool_weights.dns-vxlan": "0 to 1";
     DSR { "default_weight = 1.0" => "default_weight = -1" } -> "load_balancer[dns].random_steering.default_weight": "0 to 1";

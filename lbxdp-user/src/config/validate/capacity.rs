@@ -1,9 +1,18 @@
-//! The sizes of the maps, so that a limit is an error of the configuration and not a surprise.
+//! What cannot be numbered, or would take too much memory, so that a limit is an error of the
+//! configuration and not a surprise. Below that, maps are made as large as they must be.
 
-use lbxdp_ebpf::abi::{capacity, prefixes};
+use lbxdp_ebpf::abi::{EntityKind, prefixes};
 
 use crate::config::model::{Config, Forwarding, LoadBalancer};
 use crate::config::report::Report;
+use crate::dataplane::Content;
+use crate::reconcile::Tables;
+use crate::slots::most_of;
+
+/// Entries of hash maps, some hundred bytes each.
+const MOST_ENTRIES: u32 = 1 << 20;
+/// Rows of all tables, both halves: 512 MiB.
+const MOST_ROWS: u32 = 1 << 26;
 
 pub(super) fn check(config: &Config, report: &mut Report<'_>) {
     let tunnels = || config.vnets.values().flat_map(|vnet| vnet.tunnels.values());
@@ -36,45 +45,58 @@ pub(super) fn check(config: &Config, report: &mut Report<'_>) {
             prefixes.sum::<usize>() * (1 + nat_origins(balancer))
         })
         .sum();
+    let tables = Tables::assign(config, &Content::default());
+    let rows: usize = tables.all().map(|table| 2 * table.size as usize).sum();
     let counts = [
         (
             "load_balancer",
             "load balancers",
             balancers().count(),
-            capacity::TABLES,
+            most_of(EntityKind::Table),
         ),
         (
             "load_balancer",
             "listeners",
             listeners,
-            capacity::LISTENER_COUNTERS.min(capacity::SERVICES),
+            most_of(EntityKind::Listener),
         ),
         (
             "load_balancer",
             "ways back (listeners times origins of their pools with source = \"preserve\")",
             ways_back,
-            capacity::SERVICES,
+            MOST_ENTRIES,
         ),
         (
             "load_balancer",
             "prefixes of ports (up to 30 for each range, times origins of its pools that preserve sources and one)",
             ranges,
-            capacity::RANGES,
+            MOST_ENTRIES,
         ),
-        ("pool", "origins", origins, capacity::ORIGINS),
-        ("vnet", "tunnels", tunnels().count(), capacity::TUNNELS),
+        (
+            "load_balancer",
+            "rows (two halves for each set of pools, some 200 to 800 for each origin)",
+            rows,
+            MOST_ROWS,
+        ),
+        ("pool", "origins", origins, most_of(EntityKind::Origin)),
+        (
+            "vnet",
+            "tunnels",
+            tunnels().count(),
+            most_of(EntityKind::Tunnel),
+        ),
         (
             "vnet",
             "routes",
             tunnels().map(|tunnel| tunnel.routes.len()).sum(),
-            capacity::ROUTES,
+            MOST_ENTRIES,
         ),
     ];
     for (path, what, count, most) in counts {
         if count > most as usize {
             report.error(
                 path,
-                format!("{count} {what} are configured, and the maps hold {most}"),
+                format!("{count} {what} are configured, and one node has {most} at most"),
                 "spread them over several nodes",
             );
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::encapsulation::{Numbers, Outer, dsr, forbid_all, forbid_outer, outer_header};
 use super::timing::{DAY, within};
-use super::{name, origin, snat};
+use super::{all_down, name, origin, snat};
 use crate::config::file::{self, DsrName, Field, ForwardingName};
 use crate::config::model::{
     DsrEncapsulation, Forwarding, Monitor, MonitorKind, Origin, OuterHeader, Pool, Vnet,
@@ -59,6 +59,8 @@ fn pool(
     Pool {
         enabled: written.enabled.or(true),
         minimum_origins: minimum_origins(written, &origins, report),
+        panic_threshold: all_down::threshold(written, report),
+        all_down: all_down::policy(written, report),
         monitor,
         drain_duration: written.drain_duration.given().map(|&time| {
             let hint = "from \"0s\" to \"1day\"";

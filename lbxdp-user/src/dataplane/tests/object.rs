@@ -187,21 +187,44 @@ fn what_is_in_the_way_is_named() {
 }
 
 #[test]
-fn pinned_maps_of_another_size_are_refused() {
-    in_namespace("pinned_maps_of_another_size_are_refused", |pins| {
-        let mut options = LoadOptions::at(&pins.0);
-        options.max_entries.insert("ORIGINS", 100);
-        let small = Dataplane::load(&options).unwrap();
-        assert_eq!(small.limits().origins, 100);
-        drop(small);
-        let Err(error) = Dataplane::load(&LoadOptions::at(&pins.0)) else {
-            panic!("a map of 100 entries is not one of 16384");
+fn pinned_maps_that_are_too_small_grow_with_what_they_hold_and_larger_ones_stay() {
+    let test = "pinned_maps_that_are_too_small_grow_with_what_they_hold_and_larger_ones_stay";
+    in_namespace(test, |pins| {
+        let entries = |name: &str| {
+            let map = MapData::from_pin(versioned(&pins.0).join(name)).unwrap();
+            map.info().unwrap().max_entries()
         };
-        let text = error.to_string();
-        assert!(
-            text.contains("max_entries 100 and 16384 are wanted (limit of ORIGINS)"),
-            "{text}"
-        );
+        let load = |origins, sessions| {
+            let mut options = LoadOptions::at(&pins.0);
+            options.max_entries.insert("ORIGINS", origins);
+            options.max_entries.insert("SESSIONS", sessions);
+            Dataplane::load(&options).unwrap()
+        };
+        let mut small = load(100, 1_000);
+        small.sync(&desired()).unwrap();
+        let content = small.content().clone();
+        small.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        assert_eq!(small.limits().origins, 100);
+
+        // Loaded, but not attached: all that is pinned is still that of the program in force.
+        let mut large = load(20_000, 2_000);
+        assert_eq!(large.limits().origins, 20_000);
+        assert_eq!(*large.content(), content, "what they hold is copied");
+        assert_eq!((entries("ORIGINS"), entries("SESSIONS")), (100, 1_000));
+        // An agent that ends here leaves nothing in the way of the next.
+        drop(large);
+        large = load(20_000, 2_000);
+        assert_eq!(*large.content(), content);
+        large.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        assert_eq!(entries("ORIGINS"), 20_000);
+        assert_eq!(entries("SESSIONS"), 1_000, "flows are not lost");
+        assert!(!versioned(&pins.0).join("next").exists());
+        assert_eq!(MapWriter::open(&pins.0).unwrap().content(), &content);
+        assert!(large.sync(&desired()).unwrap().is_empty());
+
+        let again = load(50, 1_000);
+        assert_eq!(again.limits().origins, 20_000);
+        assert_eq!(*again.content(), content);
     });
 }
 

@@ -143,9 +143,40 @@ fn probes_are_spread_and_the_first_is_early() {
     }
 }
 
+#[tokio::test]
+async fn a_probe_whose_results_nobody_takes_gives_no_sign_of_life() {
+    let (_listener, spec) = listening(Duration::from_millis(20)).await;
+    let bound = Duration::from_millis(30) + longest(&spec.timing) + SLACK;
+    let (events, mut received) = mpsc::channel(1);
+    let pulses = Pulses::default();
+    let mut probers = Probers::new(events, pulses.clone());
+    probers.reconcile([(key("a"), spec)].into());
+    next(&mut received).await;
+    // Later than all that has been promised so far.
+    let promised = pulses.now() + bound;
+    let beats = async {
+        while !pulses.overdue(promised).is_empty() {
+            next(&mut received).await;
+        }
+    };
+    timeout(SOON, beats).await.unwrap();
+
+    // One waits in the queue, and the next one for the queue.
+    sleep(Duration::from_millis(300)).await;
+    let promised = pulses.now() + bound;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(pulses.overdue(promised), [key("a").to_string()]);
+    let beats = async {
+        while !pulses.overdue(promised).is_empty() {
+            next(&mut received).await;
+        }
+    };
+    timeout(SOON, beats).await.unwrap();
+}
+
 fn probers() -> (Probers, mpsc::Receiver<ProbeEvent>) {
     let (events, received) = mpsc::channel(64);
-    (Probers::new(events), received)
+    (Probers::new(events, Pulses::default()), received)
 }
 
 async fn next(events: &mut mpsc::Receiver<ProbeEvent>) -> ProbeEvent {

@@ -1,7 +1,9 @@
+mod last_resort;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::model::{Forwarding, HashKey, Origin};
+use crate::config::model::{AllDown, Forwarding, HashKey, Origin};
 use crate::steering::rows::quiet;
 use crate::steering::{BalancerState, shares};
 
@@ -316,6 +318,7 @@ proptest! {
             Why::Random => prop_assert!(serves && random_policy),
             Why::Fallback => prop_assert!(!serves && falls_back),
             Why::LastKnown => prop_assert!(!serves && !falls_back && (may_serve("a") || may_serve("b"))),
+            Why::Panic | Why::Spread | Why::Reject => prop_assert!(false, "nobody asked for it"),
             Why::Vacant => prop_assert!(!falls_back && !may_serve("a") && !may_serve("b")),
         }
         if let (Some(owners), false) = (&plan.owners, plan.why == Why::Vacant) {
@@ -358,6 +361,8 @@ impl Lab {
             minimum_origins: 1,
             drain_duration: None,
             slow_start: std::time::Duration::ZERO,
+            panic_threshold: 0.0,
+            all_down: AllDown::Fallback,
             monitor: Some("monitor".to_owned()),
             forwarding: Forwarding::NatPreserve,
             origins: BTreeMap::new(),
