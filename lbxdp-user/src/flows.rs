@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lbxdp_ebpf::abi::{FlowCounts, FlowKey, OriginIndex, Row, Tracked as Flow};
+use lbxdp_ebpf::abi::{
+    FlowCounts, FlowKey, OriginIndex, ROW_GENERATION, ROW_INSERT, Row, SEEN_FIN, SEEN_RST,
+    Tracked as Flow,
+};
 use lbxdp_ebpf::hash::reduce;
 
 use crate::sessions::is_silent;
@@ -16,6 +19,8 @@ use crate::steering::Tracked;
 /// A flow that is alive, as far as it matters to its row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Live {
+    /// The flow.
+    pub key: FlowKey,
     /// Its listener, by its index in `LISTENER_COUNTERS`.
     pub listener: u32,
     /// What its row is found by.
@@ -24,7 +29,12 @@ pub struct Live {
     pub origin: OriginIndex,
 }
 
-/// Parts those that are alive at `now`, a tick, from those that have been silent for `idle`.
+/// How long a connection may be silent that has ended, by what its client has shown: some segments of
+/// it may still come.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// Parts those that are alive at `now`, a tick, from those that have been silent for `idle`, or have
+/// ended.
 pub fn sort(
     flows: impl IntoIterator<Item = (FlowKey, Flow)>,
     idle: Duration,
@@ -33,10 +43,13 @@ pub fn sort(
     let mut live = Vec::new();
     let mut silent = Vec::new();
     for (key, flow) in flows {
+        let has_ended = flow.seen.state & (SEEN_FIN | SEEN_RST) != 0;
+        let idle = if has_ended { idle.min(CLOSING) } else { idle };
         if is_silent(flow.seen.tick, idle, now) {
             silent.push((key, flow));
         } else {
             live.push(Live {
+                key,
                 listener: flow.listener,
                 hash: flow.hash,
                 origin: flow.origin,
@@ -46,28 +59,38 @@ pub fn sort(
     (live, silent)
 }
 
-/// Sums flows up, by the tables that their listeners have now: index and rows in force.
+/// Sums flows up, by the tables that their listeners have now: index and rows in force; and says
+/// which need not be recorded.
 ///
 /// A flow that is where its row would send it does not need to be looked up, and is counted for its
-/// origin alone.
-pub fn sum<'a>(flows: &[Live], table: impl Fn(u32) -> Option<(u32, &'a [Row])>) -> Tracked {
+/// origin alone. If that row does not record flows any more, it need not be recorded either: if the
+/// row moves again, flows that are not recorded belong to the owner that it has now.
+pub fn sum<'a>(
+    flows: &[Live],
+    table: impl Fn(u32) -> Option<(u32, &'a [Row])>,
+) -> (Tracked, Vec<FlowKey>) {
     let mut tracked = Tracked::default();
+    let mut superfluous = Vec::new();
     let mut tables: BTreeMap<u32, Option<(u32, &[Row])>> = BTreeMap::new();
     for flow in flows {
         let table = *tables
             .entry(flow.listener)
             .or_insert_with(|| table(flow.listener));
-        let row = table.and_then(|(table, rows)| {
-            let row = reduce(flow.hash, u32::try_from(rows.len()).ok()?);
-            let owner = rows.get(row as usize)?.current;
-            (owner != flow.origin).then_some((table, row))
+        let place = table.and_then(|(table, rows)| {
+            let number = reduce(flow.hash, u32::try_from(rows.len()).ok()?);
+            Some((table, number, rows.get(number as usize)?))
         });
-        match row {
-            Some((table, row)) => tracked.add(table, row, flow.origin),
-            None => tracked.add_to_origin(flow.origin),
+        match place {
+            Some((table, number, row)) if row.current != flow.origin => {
+                tracked.add(table, number, flow.origin);
+            }
+            Some((_, _, row)) if row.flags & (ROW_INSERT | ROW_GENERATION) == 0 => {
+                superfluous.push(flow.key);
+            }
+            Some(_) | None => tracked.add_to_origin(flow.origin),
         }
     }
-    tracked
+    (tracked, superfluous)
 }
 
 /// What has been recorded, removed and forgotten since the agent started.
@@ -97,7 +120,7 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use lbxdp_ebpf::abi::Seen;
+    use lbxdp_ebpf::abi::{Seen, VnetId};
 
     use super::*;
 
@@ -127,22 +150,43 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_have_ended_are_forgotten_sooner() {
+        let (key, mut ended) = flow(1, 0, 0);
+        ended.seen.state = SEEN_FIN;
+        let at = |now| sort([(key, ended)], TICK * 1_000, now).0.len();
+        assert_eq!((at(10), at(13)), (1, 0));
+    }
+
+    #[test]
     fn rows_need_the_flows_that_they_would_send_elsewhere() {
         let rows = [Row::owned_by(0), Row::owned_by(1)];
         let at = |half: u32, origin| Live {
+            key: FlowKey {
+                vnet: VnetId(half),
+                ..FlowKey::EMPTY
+            },
             listener: 3,
             hash: half << 31,
             origin,
         };
-        let tracked = sum(&[at(0, 0), at(1, 0), at(1, 0)], |listener| {
+        let (tracked, superfluous) = sum(&[at(0, 0), at(1, 0), at(1, 0)], |listener| {
             assert_eq!(listener, 3);
             Some((7, &rows))
         });
         assert!(!tracked.live(7, 0), "the owner has it anyway");
         assert!(tracked.live(7, 1));
-        assert_eq!(tracked.of_origin(0), 3);
-        let tracked = sum(&[at(0, 0)], |_| None);
+        assert_eq!(tracked.of_origin(0), 2);
+        assert_eq!(superfluous, [at(0, 0).key]);
+        let (tracked, superfluous) = sum(&[at(0, 0)], |_| None);
         assert_eq!(tracked.of_origin(0), 1, "its listener is gone");
+        assert!(superfluous.is_empty());
+        // As long as the row records flows, this one would be taken for one from before.
+        for flags in [ROW_INSERT, ROW_GENERATION] {
+            let rows = rows.map(|row| Row { flags, ..row });
+            let (tracked, superfluous) = sum(&[at(0, 0)], |_| Some((7, &rows)));
+            assert_eq!(tracked.of_origin(0), 1);
+            assert!(superfluous.is_empty());
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod fuzz;
 pub mod netns;
 pub mod packet;
+pub mod simulate;
 pub mod simulation;
 
 use std::io::Write as _;

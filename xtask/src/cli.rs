@@ -39,6 +39,12 @@ pub(crate) enum Verb {
     Test(Selection),
     /// Measure what the program costs (root)
     Bench(BenchArguments),
+    /// Compare what becomes of flows when origins come, go and fail
+    ///
+    /// Runs the same traffic and events, second by second, through designs of a load balancer:
+    /// without state, with a table of all flows, with one of a quarter of them, and this one, by
+    /// its own code. Takes some minutes.
+    Simulate(SimulateArguments),
     /// Run frames that nobody has thought of through the packet path
     #[command(subcommand)]
     Fuzz(Fuzz),
@@ -108,6 +114,17 @@ pub(crate) struct MeasureArguments {
     #[arg(long)]
     pub(crate) json: bool,
     /// Anything else for the benchmark itself: `-- --help` shows what there is
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) rest: Vec<String>,
+}
+
+/// What the simulation is given.
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArguments {
+    /// Print one JSON array as the last line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Anything else for the simulation itself: `-- --help` shows what there is
     #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) rest: Vec<String>,
 }

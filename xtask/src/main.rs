@@ -12,6 +12,7 @@ mod progress;
 #[cfg(test)]
 mod readme;
 mod setup;
+mod simulate;
 mod test;
 mod vm;
 mod workspace;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&workspace, &arguments),
         Verb::Test(selection) => test::run(&workspace, &selection),
         Verb::Bench(arguments) => bench::run(&workspace, arguments.what.as_ref()),
+        Verb::Simulate(arguments) => simulate::run(&workspace, &arguments),
         Verb::Fuzz(way) => fuzz::run(&workspace, &way),
         Verb::Vm(arguments) => vm::run(&workspace, &arguments),
         Verb::Lint => lint::run(&workspace),

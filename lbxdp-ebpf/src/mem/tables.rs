@@ -55,6 +55,8 @@ pub struct MemTables {
     pub vlans: BTreeMap<u32, Vlan>,
     /// Map `ALLOWANCE`, as every packet finds it.
     pub allowance: Allowance,
+    /// What the clock says; the time of boot, unless somebody sets it.
+    pub now_ns: u64,
     /// The node's own routes, first match wins.
     pub node_routes: std::vec::Vec<MemRoute>,
 }
@@ -253,9 +255,8 @@ impl Tables for MemTables {
     /// Does nothing: a packet does not change the world of the next one.
     fn set_flow_allowance(&self, _: Allowance) {}
 
-    /// The time of boot.
     fn now_ns(&self) -> u64 {
-        0
+        self.now_ns
     }
 
     fn route(&self, query: &RouteQuery<'_>) -> Route {

@@ -25,7 +25,7 @@ pub struct SweptFlows {
     pub live: Vec<Live>,
     /// How many there were.
     pub found: usize,
-    /// How many of them had been silent for long enough.
+    /// How many of them had been silent for long enough, or were superfluous.
     pub removed: usize,
     /// What had been counted before.
     pub counts: FlowCounts,
@@ -46,18 +46,22 @@ impl FlowMaps {
         })
     }
 
-    /// Takes away what has been silent for `idle`.
+    /// Takes away what has been silent for `idle`, and what is `superfluous`.
     ///
     /// # Errors
     /// When a map cannot be read or written.
-    pub fn sweep(&mut self, idle: Duration) -> Result<SweptFlows> {
+    pub fn sweep(&mut self, idle: Duration, superfluous: &[FlowKey]) -> Result<SweptFlows> {
         let start = Instant::now();
         let counts = self.counts()?;
         let now = Seen::tick_of(monotonic_ns()?);
-        let flows = kernel::read_hash(self.flows.map().fd().as_fd()).context("map FLOWS")?;
-        let found = flows.len();
-        let (live, silent) = sort(flows, idle, now);
         let mut removed = 0;
+        for key in superfluous {
+            removed += usize::from(self.forget(key)?);
+        }
+        let dropped = removed;
+        let flows = kernel::read_hash(self.flows.map().fd().as_fd()).context("map FLOWS")?;
+        let found = flows.len() + dropped;
+        let (live, silent) = sort(flows, idle, now);
         for (key, flow) in &silent {
             removed += usize::from(self.remove(key, flow)?);
         }
@@ -98,6 +102,10 @@ impl FlowMaps {
             Ok(_) | Err(MapError::KeyNotFound) => return Ok(false),
             Err(error) => return Err(error).context("map FLOWS"),
         }
+        self.forget(key)
+    }
+
+    fn forget(&mut self, key: &FlowKey) -> Result<bool> {
         match self.flows.remove(key) {
             Ok(()) => Ok(true),
             Err(MapError::KeyNotFound) => Ok(false),

@@ -179,6 +179,7 @@ impl Maps {
             flows,
             opening,
             flow_allowance,
+            now_ns: _,
             node_routes: _,
         } = wanted;
         // Every packet takes of it.

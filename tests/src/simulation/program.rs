@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use lbxdp::dataplane::Content;
 use lbxdp::flows::{self, Live};
 use lbxdp::steering::Tracked;
 use lbxdp_ebpf::abi::{
-    ORIGIN_DOWN, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Service,
+    Address, FlowKey, ORIGIN_DOWN, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP,
+    Row, Service,
 };
 use lbxdp_ebpf::hash::reduce;
 
@@ -92,23 +93,40 @@ impl Program {
         let live = self.flows.iter().filter_map(|(flow, entry)| {
             let listener = maps.listeners.get(&flow.service)?;
             Some(Live {
+                key: key_of(flow),
                 listener: listener.counter,
                 hash: flow.hash,
                 origin: entry.destination.origin,
             })
         });
         let live: Vec<Live> = live.collect();
-        flows::sum(&live, |counter| {
+        let (tracked, superfluous) = flows::sum(&live, |counter| {
             let mut listeners = maps.listeners.values();
             let table = listeners.find(|it| it.counter == counter)?.table;
             Some((table, maps.tables.get(&table)?.rows.as_slice()))
-        })
+        });
+        let superfluous: BTreeSet<FlowKey> = superfluous.into_iter().collect();
+        self.flows
+            .retain(|flow, _| !superfluous.contains(&key_of(flow)));
+        tracked
     }
 
     /// How many flows are in the flow table.
     #[must_use]
     pub fn tracked(&self) -> usize {
         self.flows.len()
+    }
+}
+
+/// The key of a flow: its hash is the client.
+fn key_of(flow: &Flow) -> FlowKey {
+    FlowKey {
+        source: Address::from_v4(flow.hash.to_be_bytes()),
+        destination: flow.service.address,
+        destination_port: flow.service.port,
+        vnet: flow.service.vnet,
+        protocol: flow.service.protocol,
+        ..FlowKey::EMPTY
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lbxdp_ebpf::abi::{FlowCounts, capacity};
+use lbxdp_ebpf::abi::{FlowCounts, FlowKey, capacity};
 
 use super::Owner;
 use super::problems::Part;
@@ -25,6 +25,8 @@ pub(super) struct FlowSweeps {
     ledger: Ledger,
     counts: FlowCounts,
     live: usize,
+    /// What need not be recorded, and goes with the next sweep.
+    superfluous: Vec<FlowKey>,
 }
 
 impl Owner {
@@ -38,9 +40,11 @@ impl Owner {
         sweeps.running = true;
         let pin_path = self.dataplane.pin_path().to_owned();
         let idle = self.state.config().node.flow_idle;
+        let superfluous = std::mem::take(&mut self.flow_sweeps.superfluous);
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
-            let swept = FlowMaps::open(&pin_path).and_then(|mut maps| maps.sweep(idle));
+            let swept =
+                FlowMaps::open(&pin_path).and_then(|mut maps| maps.sweep(idle, &superfluous));
             // The agent may have ended.
             let _ = events.blocking_send(Event::SweptFlows(Box::new(swept)));
         });
@@ -81,7 +85,7 @@ impl Owner {
             .values()
             .map(|listener| (listener.counter, listener.table))
             .collect();
-        let tracked = flows::sum(live, |listener| {
+        let (tracked, superfluous) = flows::sum(live, |listener| {
             let table = *tables.get(&listener)?;
             let rows = content.tables.get(&table)?.rows.as_slice();
             Some((table, rows))
@@ -89,7 +93,8 @@ impl Owner {
         let sweeps = &mut self.flow_sweeps;
         sweeps.ledger.note(counts, *found, *removed);
         sweeps.counts = *counts;
-        sweeps.live = live.len();
+        sweeps.live = live.len() - superfluous.len();
+        sweeps.superfluous = superfluous;
         self.due.maps |= self.state.set_tracked(tracked);
     }
 
@@ -100,6 +105,7 @@ impl Owner {
             ledger,
             counts,
             live,
+            superfluous: _,
         } = &self.flow_sweeps;
         api::Flows {
             tracked: *live,
