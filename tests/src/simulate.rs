@@ -168,7 +168,11 @@ mod tests {
     fn the_product_breaks_a_small_part_of_what_a_stateless_one_does() {
         let stateless = simulate("stateless", &SMALL, |_| {});
         let product = simulate("lbxdp", &SMALL, |_| {});
-        assert_eq!(stateless.flows, product.flows, "the same traffic");
+        // Which are not begun, since their origin is dead, is for each design to say.
+        assert!(
+            stateless.flows.abs_diff(product.flows) * 1_000 < stateless.flows,
+            "{product:?} {stateless:?}"
+        );
         assert!(stateless.broken > 100, "{stateless:?}");
         assert!(
             product.broken * 10 < stateless.broken,
