@@ -4,6 +4,7 @@ mod departures;
 mod first_rows;
 mod ramps;
 mod risk;
+mod sweeps;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use first_rows::FirstRows;
 use ramps::Ramps;
 pub use risk::Risk;
 use risk::Risks;
+use sweeps::Sweeps;
 
 /// What the agent knows.
 #[derive(Clone, Debug)]
@@ -46,6 +48,7 @@ pub struct State {
     /// The same of the rows that the last [`State::desired`] has decided on.
     next_windows: Option<BTreeMap<u32, Windows>>,
     departures: Departures,
+    sweeps: Sweeps,
     ramps: Ramps,
     risks: Risks,
     /// When the last [`State::desired`] would decide otherwise by itself.
@@ -92,6 +95,7 @@ impl State {
             windows: BTreeMap::new(),
             next_windows: None,
             departures: Departures::adopting(),
+            sweeps: Sweeps::default(),
             ramps: Ramps::default(),
             risks: Risks::default(),
             due_at: None,
@@ -282,7 +286,8 @@ impl State {
         self.departures.begin(&leaving, actual, window, now);
         self.fill_tables(actual, &leaving, &drained, &mut desired, now);
         let before: BTreeSet<_> = self.risks.before().collect();
-        self.departures.decide(leaving, &before, &self.tracked, now);
+        self.departures
+            .decide(leaving, &before, &self.tracked, &self.sweeps, now);
         reconcile::keep(self.departures.staying(), &before, actual, &mut desired);
         let staying = self.departures.staying().keys().copied().collect();
         desired.entities =

@@ -1,5 +1,6 @@
 //! What is to stand in the tables.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
@@ -108,6 +109,7 @@ impl State {
         let node = &self.config.node;
         let window = |slot| drained.get(&slot).copied().unwrap_or(node.flow_window);
         let mut held_until = None;
+        let awaits_sweep = Cell::new(false);
         let mut risks = Risks::default();
         let mut windows = BTreeMap::new();
         let mut tables = BTreeMap::new();
@@ -133,7 +135,13 @@ impl State {
                 idle: node.flow_idle,
                 standing: &standing,
                 window: &window,
-                live: &|row| self.tracked.live(slot, row),
+                live: &|row| {
+                    let ends = self.windows.get(&slot);
+                    let end = ends.and_then(|ends| ends.of(row as usize));
+                    let is_unknown = end.is_some_and(|end| !self.sweeps.flows_since(end));
+                    awaits_sweep.set(awaits_sweep.get() | is_unknown);
+                    is_unknown || self.tracked.live(slot, row)
+                },
             };
             let next = steering::next_rows(before, &owners, &plan.homes, &circumstances);
             risks.add(&table.name, &next);
@@ -155,6 +163,7 @@ impl State {
             tables.insert(slot, rows);
         }
         desired.tables = tables;
+        self.sweeps.awaited_by_rows = awaits_sweep.get();
         self.held_until = held_until;
         self.risks = risks;
         self.next_windows = Some(windows);
