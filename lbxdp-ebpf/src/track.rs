@@ -40,8 +40,11 @@ pub struct Request {
     pub tcp_flags: u8,
     /// 1 for a packet that says nothing of its flow: an ICMP error, or a fragment without ports.
     pub aside: u8,
+    /// 1 for a flow that was with an origin that does not serve. Wherever it goes now, it must not go
+    /// back when that one returns. Here, as the verifier follows both values of a variable.
+    pub displaced: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 const _: () = assert!(
@@ -60,7 +63,8 @@ impl Request {
         payload: 0,
         tcp_flags: 0,
         aside: 0,
-        reserved: [0; 2],
+        displaced: 0,
+        reserved: 0,
     };
 
     /// The row's owner before, for this flow.
@@ -111,8 +115,11 @@ pub fn follow<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request)
         }
     };
     let at_risk = match shows {
-        Shows::Opens => flags & (ROW_GENERATION | ROW_INSERT) != 0,
-        Shows::Continues | Shows::Moves => flags & ROW_INSERT != 0,
+        // Of one that continues, the owner before is down.
+        Shows::Opens | Shows::Continues => {
+            flags & (ROW_GENERATION | ROW_INSERT) != 0 || request.displaced != 0
+        }
+        Shows::Moves => flags & ROW_INSERT != 0 || request.displaced != 0,
         Shows::Nothing => false,
     };
     let chosen = match previous {
@@ -139,11 +146,12 @@ fn recorded<T: Tables>(
     sight: Sight,
 ) -> Option<OriginIndex> {
     let seen = (shows != Shows::Nothing).then_some(sight);
-    if let Some(entry) = tables.tracked(&request.flow, seen)
-        && usable(tables, entry.origin) == Some(entry.identity)
-    {
-        tables.count_flow(FlowEvent::Hit);
-        return Some(entry.origin);
+    if let Some(entry) = tables.tracked(&request.flow, seen) {
+        if usable(tables, entry.origin) == Some(entry.identity) {
+            tables.count_flow(FlowEvent::Hit);
+            return Some(entry.origin);
+        }
+        request.displaced = 1;
     }
     let entry = *tables.opening(&request.flow)?;
     let age = sight.tick.wrapping_sub(entry.seen.tick);

@@ -6,6 +6,7 @@ mod panics;
 mod ramps;
 mod revision;
 mod risk;
+mod sweeps;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use ramps::Ramps;
 use revision::Index;
 pub use risk::Risk;
 use risk::Risks;
+use sweeps::Sweeps;
 
 /// What the agent knows.
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ pub struct State {
     /// The same of those that the last [`State::revision`] has.
     revised_windows: BTreeMap<u32, Windows>,
     departures: Departures,
+    sweeps: Sweeps,
     ramps: Ramps,
     risks: Risks,
     /// When the last [`State::desired`] would decide otherwise by itself.
@@ -107,6 +110,7 @@ impl State {
             next_windows: None,
             revised_windows: BTreeMap::new(),
             departures: Departures::adopting(),
+            sweeps: Sweeps::default(),
             ramps: Ramps::default(),
             risks: Risks::default(),
             due_at: None,
@@ -311,7 +315,8 @@ impl State {
         self.revised_windows.clear();
         self.fill_tables(actual, &leaving, drained, &mut desired, now);
         let before: BTreeSet<_> = self.risks.before().collect();
-        self.departures.decide(leaving, &before, &self.tracked, now);
+        self.departures
+            .decide(leaving, &before, &self.tracked, &self.sweeps, now);
         reconcile::keep(self.departures.staying(), &before, actual, &mut desired);
         let staying = self.departures.staying().keys().copied().collect();
         desired.entities =

@@ -119,20 +119,34 @@ fn a_first_packet_is_forgotten_after_a_while() {
     assert_eq!(ask(&tables, EDITED, TCP_ACK), OLD);
 }
 
+fn with_old(tables: &MemTables, flags: u8) -> MemTables {
+    let mut tables = tables.clone();
+    if let Some(origin) = tables.origins.get_mut(&OLD) {
+        origin.flags = flags;
+    }
+    tables
+}
+
 #[test]
-fn a_flow_that_leaves_an_origin_that_is_down_is_recorded_with_the_one_that_serves() {
-    let tables = tables();
-    ask(&tables, EDITED, TCP_ACK);
-    let down = |flags| {
-        let mut tables = tables.clone();
-        if let Some(origin) = tables.origins.get_mut(&OLD) {
-            origin.flags = flags;
-        }
-        tables
-    };
-    let failed = down(ORIGIN_DOWN);
-    assert_eq!(ask(&failed, REPAIRED, TCP_ACK), NEW);
+fn a_flow_that_leaves_an_origin_that_is_down_stays_where_it_has_gone() {
+    for flags in [ROW_LOOKUP, EDITED, REPAIRED] {
+        let tables = tables();
+        ask(&tables, EDITED, TCP_ACK);
+        assert_eq!(recorded(&tables), [Some(OLD), None]);
+        let failed = with_old(&tables, ORIGIN_DOWN);
+        assert_eq!(ask(&failed, flags, TCP_ACK), NEW);
+        assert_eq!(recorded(&failed), [Some(NEW), None]);
+        let back = with_old(&failed, 0);
+        assert_eq!(ask(&back, EDITED, TCP_ACK), NEW);
+    }
+}
+
+#[test]
+fn a_flow_that_may_be_new_while_the_owner_before_is_down_stays_where_it_has_gone() {
+    let failed = with_old(&tables(), ORIGIN_DOWN);
+    assert_eq!(ask(&failed, EDITED, TCP_ACK), NEW);
     assert_eq!(recorded(&failed), [Some(NEW), None]);
+    assert_eq!(ask(&with_old(&failed, 0), EDITED, TCP_ACK), NEW);
 }
 
 #[test]

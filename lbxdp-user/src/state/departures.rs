@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lbxdp_ebpf::abi::{EntityKind, Origin, OriginIndex};
 
-use super::State;
+use super::{State, Sweeps};
 use crate::dataplane::Content;
 use crate::reconcile;
 use crate::steering::Tracked;
@@ -21,6 +21,8 @@ pub(super) struct Departures {
     /// Whether what is in the maps is the last agent's: what it has let go of is not known, so each
     /// has a whole window again.
     is_adopting: bool,
+    /// Whether somebody stays only until flows have been swept.
+    awaits_sweep: bool,
 }
 
 impl Departures {
@@ -29,6 +31,7 @@ impl Departures {
             until: BTreeMap::new(),
             staying: BTreeMap::new(),
             is_adopting: true,
+            awaits_sweep: false,
         }
     }
 
@@ -47,7 +50,13 @@ impl Departures {
         self.is_adopting = false;
     }
 
-    /// Begins the time of those that are new among the `leaving`, and have had flows.
+    /// Whether the next sweep of flows may let somebody go.
+    pub(super) const fn awaits_sweep(&self) -> bool {
+        self.awaits_sweep
+    }
+
+    /// Begins the time of those that are new among the `leaving`, and may have flows: by their rows,
+    /// or recorded ones. Of whom those are, where there are any, is not known without a sweep.
     pub(super) fn begin(
         &mut self,
         leaving: &BTreeMap<OriginIndex, Origin>,
@@ -67,8 +76,11 @@ impl Departures {
             .flat_map(|published| &published.rows)
             .flat_map(|row| [row.current, row.previous[0], row.previous[1]])
             .collect();
+        let records = (actual.tables.values())
+            .flat_map(|published| &published.rows)
+            .any(|row| row.flags != 0);
         let new: Vec<OriginIndex> = new
-            .filter(|slot| self.is_adopting || named.contains(slot))
+            .filter(|slot| self.is_adopting || records || named.contains(slot))
             .copied()
             .collect();
         for slot in new {
@@ -77,18 +89,28 @@ impl Departures {
     }
 
     /// Decides who of the `leaving` stays: who has time left, who is named by a row, and who has
-    /// flows in the flow table.
+    /// flows, recorded or translated, or may have: they have not been swept since its time was over.
     pub(super) fn decide(
         &mut self,
         mut leaving: BTreeMap<OriginIndex, Origin>,
         before: &BTreeSet<OriginIndex>,
         tracked: &Tracked,
+        sweeps: &Sweeps,
         now: SystemTime,
     ) {
+        self.awaits_sweep = false;
         leaving.retain(|slot, _| {
-            self.until.get(slot).is_some_and(|until| now < *until)
+            let until = self.until.get(slot);
+            if until.is_some_and(|until| now < *until)
                 || before.contains(slot)
                 || tracked.of_origin(*slot) > 0
+                || sweeps.has_translated(*slot)
+            {
+                return true;
+            }
+            let is_unknown = until.is_some_and(|until| !sweeps.all_since(*until));
+            self.awaits_sweep |= is_unknown;
+            is_unknown
         });
         self.staying = leaving;
     }
@@ -148,5 +170,104 @@ impl State {
         let mut keys = reconcile::hop_keys(&self.config);
         keys.extend((self.departures.staying().values()).filter_map(reconcile::leaving_hop_key));
         keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lbxdp_ebpf::abi::{ROW_LOOKUP, Row, Table};
+
+    use super::*;
+    use crate::dataplane::Published;
+
+    const WINDOW: Duration = Duration::from_secs(5);
+    const GONE: OriginIndex = 7;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)
+    }
+
+    fn leaving() -> BTreeMap<OriginIndex, Origin> {
+        [(GONE, Origin::EMPTY)].into()
+    }
+
+    /// One leaves now, where this row alone is in force.
+    fn begun(row: Row) -> Departures {
+        let mut departures = Departures::adopting();
+        departures.written();
+        let published = Published {
+            table: Table {
+                halves: [0, 1],
+                rows: 1,
+                active: 0,
+                previous_rows: [1; 2],
+            },
+            rows: vec![row],
+        };
+        let actual = Content {
+            tables: [(0, published)].into(),
+            ..Content::default()
+        };
+        departures.begin(&leaving(), &actual, |_| WINDOW, now());
+        departures
+    }
+
+    fn stays(departures: &mut Departures, tracked: &Tracked, sweeps: &Sweeps, at: u64) -> bool {
+        let time = now() + Duration::from_secs(at);
+        departures.decide(leaving(), &BTreeSet::new(), tracked, sweeps, time);
+        departures.staying().contains_key(&GONE)
+    }
+
+    #[test]
+    fn who_has_had_rows_or_may_have_recorded_flows_stays_for_a_window() {
+        let (none, never) = (Tracked::default(), Sweeps::default());
+        let at_risk = Row {
+            flags: ROW_LOOKUP,
+            ..Row::owned_by(1)
+        };
+        for (row, expected) in [
+            (Row::owned_by(1), false),
+            (Row::owned_by(GONE), true),
+            (at_risk, true),
+        ] {
+            let mut departures = begun(row);
+            assert_eq!(
+                stays(&mut departures, &none, &never, 4),
+                expected,
+                "{row:?}"
+            );
+            assert!(!stays(&mut departures, &none, &never, 5), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_goes_before_a_sweep_that_began_after_its_time() {
+        let none = Tracked::default();
+        let mut sweeps = Sweeps::default();
+        let mut departures = begun(Row::owned_by(GONE));
+        for began in [4, 6] {
+            let began = Some(now() + Duration::from_secs(began));
+            sweeps.flows = began;
+            assert!(stays(&mut departures, &none, &sweeps, 7));
+            assert!(departures.awaits_sweep());
+            sweeps.translated(&BTreeMap::new(), began);
+        }
+        assert!(!stays(&mut departures, &none, &sweeps, 7));
+        assert!(!departures.awaits_sweep());
+    }
+
+    #[test]
+    fn who_has_flows_stays_until_they_are_over() {
+        let mut tracked = Tracked::default();
+        let mut sweeps = Sweeps::default();
+        let mut departures = begun(Row::owned_by(GONE));
+        tracked.add_to_origin(GONE);
+        assert!(stays(&mut departures, &tracked, &sweeps, 100));
+        let none = Tracked::default();
+        sweeps.translated(&[(GONE, 1)].into(), None);
+        assert!(stays(&mut departures, &none, &sweeps, 100));
+        assert!(!departures.awaits_sweep());
+        sweeps.translated(&BTreeMap::new(), None);
+        assert!(!stays(&mut departures, &none, &sweeps, 100));
     }
 }

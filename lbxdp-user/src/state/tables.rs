@@ -1,5 +1,6 @@
 //! What is to stand in the tables.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
@@ -100,6 +101,7 @@ impl State {
         };
         self.held_until = None;
         self.risks = Risks::default();
+        self.sweeps.awaited_by_rows = false;
         let mut windows = BTreeMap::new();
         for name in self.index.names().cloned().collect::<Vec<_>>() {
             let Some(filled) = self.fill(&name, actual, &standing, &drained, now) else {
@@ -135,17 +137,25 @@ impl State {
             Some(_) => plan.vacant(),
             None => plan.settle(known.as_deref()),
         };
+        let awaits_sweep = Cell::new(false);
         let circumstances = Circumstances {
             now,
             generation: self.generation,
             idle: self.config.node.flow_idle,
             standing,
             window: &window,
-            live: &|row| self.tracked.live(source, row),
+            live: &|row| {
+                let ends = before.map(|before| before.windows);
+                let end = ends.and_then(|ends| ends.of(row as usize));
+                let is_unknown = end.is_some_and(|end| !self.sweeps.flows_since(end));
+                awaits_sweep.set(awaits_sweep.get() | is_unknown);
+                is_unknown || self.tracked.live(source, row)
+            },
         };
         let next = steering::next_rows(before, &owners, &plan.homes, &circumstances);
         self.held_until = self.held_until.max(wait);
         self.risks.add(name, &next);
+        self.sweeps.awaited_by_rows |= awaits_sweep.get();
         if let Some(plan) = self.plans.get_mut(name) {
             plan.forget_rows();
         }

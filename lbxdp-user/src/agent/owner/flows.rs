@@ -1,7 +1,7 @@
 //! Sweeps of flows of rows at risk, beside the owner.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lbxdp_ebpf::abi::{FlowCounts, FlowKey, capacity};
 
@@ -20,7 +20,8 @@ const SWEEP_SHARE: u32 = 20;
 /// When the next sweep is due, and what the last one has found.
 #[derive(Debug, Default)]
 pub(super) struct FlowSweeps {
-    running: bool,
+    /// When the one began that is running.
+    running: Option<SystemTime>,
     next: Option<Instant>,
     ledger: Ledger,
     counts: FlowCounts,
@@ -34,10 +35,10 @@ impl Owner {
     pub(super) fn sweep_flows(&mut self) {
         let sweeps = &mut self.flow_sweeps;
         let due = sweeps.next.is_none_or(|next| Instant::now() >= next);
-        if sweeps.running || !due {
+        if sweeps.running.is_some() || !due {
             return;
         }
-        sweeps.running = true;
+        sweeps.running = Some(SystemTime::now());
         let pin_path = self.dataplane.pin_path().to_owned();
         let idle = self.state.config().node.flow_idle;
         let superfluous = std::mem::take(&mut self.flow_sweeps.superfluous);
@@ -51,12 +52,12 @@ impl Owner {
     }
 
     pub(super) fn swept_flows(&mut self, swept: anyhow::Result<SweptFlows>) {
-        self.flow_sweeps.running = false;
+        let began = self.flow_sweeps.running.take();
         let mut rest = SWEEP_EVERY;
         let problems = match swept {
             Ok(swept) => {
                 rest = rest.max(swept.took * SWEEP_SHARE);
-                self.take_flows(&swept);
+                self.take_flows(&swept, began);
                 Vec::new()
             }
             Err(error) => vec![format!("flows of rows at risk cannot be swept: {error:#}")],
@@ -65,7 +66,7 @@ impl Owner {
         self.flow_sweeps.next = Some(Instant::now() + rest);
     }
 
-    fn take_flows(&mut self, swept: &SweptFlows) {
+    fn take_flows(&mut self, swept: &SweptFlows, began: Option<SystemTime>) {
         let SweptFlows {
             live,
             found,
@@ -95,7 +96,7 @@ impl Owner {
         sweeps.counts = *counts;
         sweeps.live = live.len() - superfluous.len();
         sweeps.superfluous = superfluous;
-        self.due.maps |= self.state.set_tracked(tracked);
+        self.due.maps |= self.state.swept_flows(tracked, began);
     }
 
     pub(super) const fn flow_status(&self) -> api::Flows {

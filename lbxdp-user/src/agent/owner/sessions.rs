@@ -1,6 +1,6 @@
 //! Sweeps of translated flows, beside the owner.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lbxdp_ebpf::abi::{Address, Port, Service, SnatRange, capacity};
 
@@ -21,7 +21,8 @@ const SWEEP_SHARE: u32 = 20;
 /// When the next sweep is due, and what the last one has found.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
-    running: bool,
+    /// When the one began that is running.
+    running: Option<SystemTime>,
     next: Option<Instant>,
     census: Census,
 }
@@ -37,10 +38,10 @@ impl Owner {
     /// Starts a sweep, if one is due; its result comes as an event.
     pub(super) fn sweep_sessions(&mut self) {
         let due = self.sweeps.next.is_none_or(|next| Instant::now() >= next);
-        if self.sweeps.running || !due {
+        if self.sweeps.running.is_some() || !due {
             return;
         }
-        self.sweeps.running = true;
+        self.sweeps.running = Some(SystemTime::now());
         let pin_path = self.dataplane.pin_path().to_owned();
         let timeouts = self.state.config().node.snat_timeouts;
         let events = self.events.clone();
@@ -52,7 +53,7 @@ impl Owner {
     }
 
     pub(super) fn swept(&mut self, swept: anyhow::Result<Swept>) {
-        self.sweeps.running = false;
+        let began = self.sweeps.running.take();
         let mut rest = SWEEP_EVERY;
         let problems = match swept {
             Ok(Swept {
@@ -70,6 +71,7 @@ impl Owner {
                 let config = self.state.config();
                 let room = capacity::SESSIONS as usize;
                 let shortages = sessions::shortages(&census, room, |to| ports_towards(config, to));
+                self.due.maps |= self.state.swept_sessions(&census.by_origin, began);
                 self.sweeps.census = census;
                 shortages
             }
