@@ -95,17 +95,17 @@ impl Slots {
         Ok(())
     }
 
-    /// Lets the owner of a slot leave, under another name: its name is about to be somebody else's,
-    /// who is to have another slot.
+    /// Lets the owner of a slot leave, or go on leaving, under another name: its name is about to be
+    /// somebody else's, who is to have another slot.
     pub fn retire(&mut self, kind: EntityKind, name: &str) {
-        let Some(slot) = self
+        let leaving = self.leaving.entry(kind).or_default();
+        let owned = self
             .owners
             .get_mut(&kind)
-            .and_then(|owners| owners.remove(name))
-        else {
+            .and_then(|owners| owners.remove(name));
+        let Some(slot) = owned.or_else(|| leaving.remove(name)) else {
             return;
         };
-        let leaving = self.leaving.entry(kind).or_default();
         let mut names = (2_u32..).map(|number| format!("{name}{FORMER}{number}"));
         if let Some(name) = names.find(|name| !leaving.contains_key(name)) {
             leaving.insert(name, slot);
@@ -127,6 +127,14 @@ impl Slots {
             .into_iter()
             .flatten()
             .map(|(name, slot)| (name.as_str(), *slot))
+    }
+
+    /// The slot of an owner, or of a last one that has not been given away yet: who takes the name
+    /// gets it.
+    #[must_use]
+    pub fn held(&self, kind: EntityKind, name: &str) -> Option<u32> {
+        let leaving = || self.leaving.get(&kind)?.get(name).copied();
+        self.get(kind, name).or_else(leaving)
     }
 
     /// The slot of an owner.
@@ -238,8 +246,18 @@ mod tests {
         assert_eq!(slots.get(EntityKind::Origin, "a"), None);
         let leaving: Vec<_> = slots.leaving(EntityKind::Origin).collect();
         assert_eq!(leaving, [("a@2", 0), ("a@3", 1), ("a@4", 2)]);
+        slots
+            .assign(EntityKind::Origin, &names(&["a"]))
+            .expect("there is room");
+        slots
+            .assign(EntityKind::Origin, &names(&[]))
+            .expect("there is room");
+        assert_eq!(slots.held(EntityKind::Origin, "a"), Some(3));
+        slots.retire(EntityKind::Origin, "a");
+        assert_eq!(slots.held(EntityKind::Origin, "a"), None, "who was leaving");
+        assert_eq!(slots.held(EntityKind::Origin, "a@5"), Some(3));
         slots.retire(EntityKind::Origin, "nobody");
-        assert_eq!(slots.leaving(EntityKind::Origin).count(), 3);
+        assert_eq!(slots.leaving(EntityKind::Origin).count(), 4);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn retire_moved(config: &Config, slots: &mut Slots, actual: &Content) {
         for (origin_name, origin) in &pool.origins {
             let name = super::origin_name(pool_name, origin_name);
             let in_force = slots
-                .get(EntityKind::Origin, &name)
+                .held(EntityKind::Origin, &name)
                 .and_then(|slot| OriginIndex::try_from(slot).ok())
                 .and_then(|slot| actual.origins.get(&slot));
             if in_force.is_some_and(|in_force| in_force.identity != identity(config, origin)) {

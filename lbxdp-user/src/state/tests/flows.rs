@@ -261,6 +261,18 @@ fn an_origin_that_moves_to_another_address_leaves_the_old_one_to_its_flows() {
 }
 
 #[test]
+fn an_origin_that_comes_back_at_another_address_is_another_one() {
+    let mut lab = Lab::new(&two_pools());
+    let old = lab.slot("web/b").expect("it is configured");
+    let a = origin("a", 1);
+    lab.edit(&origin("b", 2), "");
+    lab.edit(&a, &(a.clone() + &origin("b", 3)));
+    assert_ne!(lab.slot("web/b"), Some(old));
+    assert_eq!(lab.slot("web/b@2"), Some(old), "it has flows still");
+    assert_eq!(lab.maps.origins[&old].address.to_string(), "192.0.2.2");
+}
+
+#[test]
 fn a_pool_that_translates_and_is_replaced_by_one_that_does_not_goes_on_translating() {
     let mut lab = Lab::new(&two_pools());
     let preserving = format!(
