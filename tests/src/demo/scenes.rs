@@ -247,7 +247,12 @@ pub(super) fn death(
     let during = load.records().between(revived, healthy + TAIL);
     let moved_back = during.disturbed(&others).len();
     figures.excused.push((revived, healthy + TAIL));
-    figures.failed_at_origin_return = during.failed().len();
+    // What was sent before is lost with the origin, and found out late.
+    let since = during.since(revived).failed();
+    figures.failed_at_origin_return = since.len();
+    figures.must(since.is_empty(), || {
+        format!("requests failed at the return: {}", since.show())
+    });
     figures.moved_elsewhere = moved + moved_back;
     let moved = figures.moved_elsewhere;
     figures.must(moved == 0, || {
@@ -257,9 +262,6 @@ pub(super) fn death(
     stage.fact("flows of other origins that moved", &moved_back.to_string());
     let broken = figures.failed_at_origin_return;
     stage.fact("requests that failed", &broken.to_string());
-    if broken > 0 {
-        stage.line("  (on connections opened meanwhile, which lost the server that stood in)");
-    }
     Ok(())
 }
 
