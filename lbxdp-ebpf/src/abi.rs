@@ -86,7 +86,7 @@ pub mod capacity {
     /// Flows of rows at risk: the twentieth part of two million and a half.
     pub const FLOWS: u32 = 1 << 17;
     /// First packets of flows of rows at risk.
-    pub const OPENING: u32 = 1 << 16;
+    pub const OPENING: u32 = 1 << 15;
     /// Slots for listener counters.
     pub const LISTENER_COUNTERS: u32 = 4_096;
 }
