@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lbxdp_ebpf::mem::MemFrame;
 use lbxdp_ebpf::verdict::Action;
-use tests::bench::{self, Effort};
+use tests::bench::{self, Effort, e2e};
 use tests::cases::world::ETH0;
 use tests::cases::{self, Case};
 use tests::engine::kernel::{self, Kernel};
@@ -172,17 +172,9 @@ fn keep_the_budget(log_level: u8, budget: u32) {
 #[test]
 fn every_case_of_the_benchmark_ends_as_it_must() {
     const NAME: &str = "every_case_of_the_benchmark_ends_as_it_must";
-    let Some((kernel, _alone)) = load(NAME) else {
+    let Some(_alone) = load_bench(NAME) else {
         return;
     };
-    drop(kernel);
-    if !object::bench_path().exists() {
-        tests::skip(
-            NAME,
-            "`cargo xtask bench packet` has not built its programs",
-        );
-        return;
-    }
     let effort = Effort {
         loads: 1,
         rounds: 1,
@@ -196,12 +188,42 @@ fn every_case_of_the_benchmark_ends_as_it_must() {
         "ipip",
         "ideal",
         "dsr-ipip",
+        "dsr-ipip-at-risk",
         "nat-preserve",
         "not-ours",
     ] {
         let of_it = figures.iter().filter(|figure| figure.case == name);
         assert_eq!(of_it.count(), 2, "{name}");
     }
+}
+
+#[test]
+fn every_case_of_the_benchmark_comes_back_over_a_link() {
+    const NAME: &str = "every_case_of_the_benchmark_comes_back_over_a_link";
+    let Some(_alone) = load_bench(NAME) else {
+        return;
+    };
+    let effort = Effort {
+        loads: 1,
+        rounds: 2,
+        runs: 1_000,
+        flows: vec![1, 64],
+        only: Vec::new(),
+    };
+    let report = e2e::measure(&effort, |_, _, _| {}).expect("all cases end as they must");
+    for (name, count) in [
+        ("floor", 2),
+        ("ideal", 2),
+        ("dsr-ipip", 2),
+        ("nat-preserve", 2),
+        ("dsr-ipip-at-risk", 2),
+        ("dsr-ipip-syn-flood", 1),
+        ("dsr-ipip-syn-flood-at-risk", 1),
+    ] {
+        let of_it = report.rates.iter().filter(|rate| rate.case == name);
+        assert_eq!(of_it.count(), count, "{name}");
+    }
+    assert!(report.connections > 0, "no connection was running");
 }
 
 #[test]
@@ -293,4 +315,18 @@ fn load(test: &str) -> Option<(Kernel, MutexGuard<'static, ()>)> {
     // A test that failed has let go of its program too.
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     Some((Kernel::load().expect("the program loads"), alone))
+}
+
+/// As [`load`], for a benchmark, which loads the program itself.
+fn load_bench(test: &str) -> Option<MutexGuard<'static, ()>> {
+    let (kernel, alone) = load(test)?;
+    drop(kernel);
+    if !object::bench_path().exists() {
+        tests::skip(
+            test,
+            "`cargo xtask bench packet` has not built its programs",
+        );
+        return None;
+    }
+    Some(alone)
 }

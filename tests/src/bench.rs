@@ -1,5 +1,6 @@
-//! What the program costs, in nanoseconds a packet; and what the agent does, by the size of its
-//! configuration: [`rows`], [`reconcile`].
+//! What the program costs, in nanoseconds a packet; how many packets a second it takes from a link and
+//! sends back: [`e2e`]; and what the agent does, by the size of its configuration: [`rows`],
+//! [`reconcile`].
 //!
 //! `BPF_PROG_TEST_RUN` runs a wrapper many times; the wrapper restores the frame, makes it a packet
 //! of the next flow and calls the program under test ([`lbxdp_ebpf::bench`]). All programs take
@@ -8,16 +9,20 @@
 //! MAC addresses and transmits.
 
 pub mod cost;
+pub mod e2e;
 mod figures;
+mod programs;
 pub mod reconcile;
 pub mod rows;
 pub mod scenario;
 mod stand;
+mod subject;
 mod subjects;
 
 pub use figures::{Figure, table};
 pub use stand::{Effort, measure};
-pub use subjects::{Subject, Subjects};
+pub use subject::{Flows, Subject};
+pub use subjects::Subjects;
 
 /// Rows of every listener: the prime that the agent takes for a few thousand origins.
 const ROWS: u32 = 65_537;

@@ -16,9 +16,12 @@ pub(crate) fn run(workspace: &Workspace, what: Option<&Bench>) -> Result<ExitCod
     let rest = MeasureArguments::default();
     let chosen = match what {
         Some(Bench::Packet(arguments)) => vec![("packet", arguments)],
+        Some(Bench::E2e(arguments)) => vec![("e2e", arguments)],
         Some(Bench::Rows(arguments)) => vec![("rows", arguments)],
         Some(Bench::Reconcile(arguments)) => vec![("reconcile", arguments)],
-        None => vec![("rows", &rest), ("reconcile", &rest), ("packet", &rest)],
+        None => ["rows", "reconcile", "packet", "e2e"]
+            .map(|name| (name, &rest))
+            .to_vec(),
     };
     let needs_root = chosen.iter().any(|(name, _)| *name != "rows");
     if needs_root && !nix::unistd::geteuid().is_root() {

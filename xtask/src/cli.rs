@@ -97,6 +97,12 @@ pub(crate) enum Bench {
     /// all in turns, and shows medians and spread. Costs are compared above `floor`, a program
     /// that exchanges MAC addresses and transmits.
     Packet(MeasureArguments),
+    /// Millions of packets a second from a link and back, by number of flows, and in a SYN flood
+    ///
+    /// Live frames go over a pair of veth devices to the program, which sends them back to be
+    /// counted; next to `floor` and to an ideal program, all in turns. Running connections must go
+    /// to the same origins after the floods as before.
+    E2e(MeasureArguments),
     /// Microseconds to deal the rows of tables of all sizes, and to repair them
     Rows(MeasureArguments),
     /// Time and memory of the agent at 10, 100, 1,000 and 10,000 origins

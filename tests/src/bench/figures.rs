@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::subjects::Subject;
+use super::subject::Subject;
 
 /// What one case costs with one number of flows.
 #[derive(Clone, PartialEq, Eq, Serialize, Debug)]
@@ -67,6 +67,7 @@ fn goal(case: &str) -> Option<f64> {
     match case {
         "dsr-ipip" => Some(1.5),
         "dsr-gue" | "dsr-vxlan" => Some(1.8),
+        "dsr-ipip-at-risk" => Some(2.5),
         "not-ours" => Some(0.7),
         _ if case.starts_with("nat-preserve") => Some(2.0),
         _ => None,

@@ -4,24 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::{Array, HashMap, MapData, ProgramArray};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use aya::{Ebpf, EbpfLoader, Pod};
-use lbxdp_ebpf::abi::{Encapsulation, Node, OriginIndex, Port, Row};
-use lbxdp_ebpf::bench::{
-    FRAME_LEN, IdealKey, IdealListener, IdealOrigin, MOST_FLOWS, Stimulus, slot,
-};
+use aya::programs::{TestRun as _, TestRunOptions};
+use lbxdp_ebpf::bench::{FRAME_LEN, MOST_FLOWS};
 use lbxdp_ebpf::verdict::Reason;
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::figures::Figure;
-use super::subjects::{Subject, Subjects};
-use super::{ORIGINS, ROWS};
-use crate::cases::tunnel::Tunnel;
-use crate::cases::world::{ETH0, HOP_MAC, NODE_MAC, TCP, VIP4, address};
+use super::programs::{Packets, Programs};
+use super::subject::{Flows, Subject};
+use super::subjects::Subjects;
+use crate::cases::world::ETH0;
 use crate::engine::kernel::{self, Kernel, XDP_TX, context};
-use crate::engine::object;
 use crate::packet::judge::judge;
 
 /// How much is measured.
@@ -39,20 +33,37 @@ pub struct Effort {
     pub only: Vec<String>,
 }
 
+impl Effort {
+    /// Whether there can be so many flows.
+    pub(super) fn check(&self) -> Result<()> {
+        for flows in &self.flows {
+            ensure!(
+                flows.is_power_of_two() && *flows <= MOST_FLOWS,
+                "{flows} flows: a power of two is wanted, at most {MOST_FLOWS}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the case is measured.
+    pub(super) fn wants(&self, subject: &Subject) -> bool {
+        let Self { only, .. } = self;
+        only.is_empty()
+            || subject.reason.is_none()
+            || only.iter().any(|part| subject.name.contains(part))
+    }
+}
+
 /// Measures everything; tells `progress` the number of the load, of flows and of the round.
 ///
 /// # Errors
 /// When a program does not load, or does not do with a packet what is to be measured.
 pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Result<Vec<Figure>> {
-    for flows in &effort.flows {
-        ensure!(
-            flows.is_power_of_two() && *flows <= MOST_FLOWS,
-            "{flows} flows: a power of two is wanted, at most {MOST_FLOWS}"
-        );
-    }
+    effort.check()?;
     stay_on_this_cpu()?;
     let Subjects { world, mut all } = Subjects::new();
-    all.retain(|subject| is_wanted(subject, &effort.only));
+    // A flood is measured end to end.
+    all.retain(|subject| effort.wants(subject) && subject.flows != Flows::New);
     // By number of flows, then by subject.
     let mut samples = vec![vec![Vec::new(); all.len()]; effort.flows.len()];
     for load in 0..effort.loads {
@@ -61,7 +72,7 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
         let mut kernel = Kernel::load_as_declared(kernel::QUIET)?;
         kernel.hold(&world.tables)?;
         let node = world.tables.node.context("the world has settings")?;
-        let mut bench = Bench::load(&mut kernel, node)?;
+        let mut bench = Stand(Programs::load(&mut kernel, node)?);
         for subject in &all {
             bench
                 .check(&mut kernel, subject)
@@ -69,6 +80,7 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
         }
         let mut expected = Expected::default();
         let before = kernel.reasons()?;
+        let hits_before = kernel.flow_hits()?;
         for (flows, samples) in effort.flows.iter().zip(&mut samples) {
             for subject in &all {
                 let opened = bench
@@ -79,7 +91,7 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
             for round in 0..effort.rounds {
                 progress(load, *flows, round);
                 for (subject, samples) in all.iter().zip(&mut *samples) {
-                    if !has_room(subject, *flows) {
+                    if !subject.flows.has_room(*flows) {
                         continue;
                     }
                     expected.add(subject, 2 * effort.runs);
@@ -92,7 +104,13 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
             }
         }
         let after = kernel.reasons()?;
-        for (reason, wanted) in expected.0 {
+        let hits = kernel.flow_hits()? - hits_before;
+        ensure!(
+            hits == expected.hits,
+            "the flows of {hits} packets were recorded, not of {}",
+            expected.hits
+        );
+        for (reason, wanted) in expected.reasons {
             let index = reason.index() as usize;
             let counted = after[index].packets - before[index].packets;
             ensure!(
@@ -107,83 +125,40 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
         .collect())
 }
 
-fn is_wanted(subject: &Subject, only: &[String]) -> bool {
-    only.is_empty()
-        || subject.reason.is_none()
-        || only.iter().any(|part| subject.name.contains(part))
-}
-
-/// Whether there can be so many flows of it.
-fn has_room(subject: &Subject, flows: u32) -> bool {
-    subject.opening.is_none_or(|(_, most)| flows <= most)
-}
-
-/// How many packets must end for each reason.
+/// How many packets must end for each reason, and of how many the flow must have been recorded.
 #[derive(Default)]
-struct Expected(BTreeMap<Reason, u64>);
+struct Expected {
+    reasons: BTreeMap<Reason, u64>,
+    hits: u64,
+}
 
 impl Expected {
     fn add(&mut self, subject: &Subject, packets: u32) {
         if let Some(reason) = subject.reason {
-            *self.0.entry(reason).or_default() += u64::from(packets);
+            *self.reasons.entry(reason).or_default() += u64::from(packets);
+        }
+        if subject.flows == Flows::Recorded {
+            self.hits += u64::from(packets);
         }
     }
 }
 
-fn stay_on_this_cpu() -> Result<()> {
+/// So that caches are warm, and the counters of one CPU are written.
+pub(super) fn stay_on_this_cpu() -> Result<()> {
     let cpu = sched_getcpu().context("cannot ask for the CPU")?;
     let mut cpus = CpuSet::new();
     cpus.set(cpu)?;
     sched_setaffinity(Pid::from_raw(0), &cpus).context("cannot stay on one CPU")
 }
 
-/// The programs of the benchmark, loaded.
-struct Bench {
-    ebpf: Ebpf,
-    stimulus: Array<MapData, Stimulus>,
-    node: Node,
-    _programs: ProgramArray<MapData>,
-}
+/// The programs of the benchmark, in turns under the wrapper.
+struct Stand(Programs);
 
-impl Bench {
-    fn load(kernel: &mut Kernel, node: Node) -> Result<Self> {
-        let mut ebpf = EbpfLoader::new()
-            .load(&object::bench_bytes()?)
-            .context("the kernel refuses the maps of the benchmark")?;
-        let mut programs = ProgramArray::try_from(take(&mut ebpf, "PROGRAMS")?)?;
-        for (name, slot) in [
-            ("pass", Some(slot::PASS)),
-            ("floor", Some(slot::FLOOR)),
-            ("ipip", Some(slot::IPIP)),
-            ("ideal", Some(slot::IDEAL)),
-            ("wrapper", None),
-        ] {
-            let program = program(&mut ebpf, name)?;
-            program
-                .load()
-                .with_context(|| format!("the kernel refuses program {name}"))?;
-            if let Some(slot) = slot {
-                programs.set(slot, program.fd()?, 0)?;
-            }
-        }
-        let lbxdp = kernel.descriptor()?;
-        programs
-            .set(slot::LBXDP, &lbxdp, 0)
-            .context("the wrapper cannot call lbxdp")?;
-        fill_ideal(&mut ebpf).context("the maps of the ideal program")?;
-        let stimulus = Array::try_from(take(&mut ebpf, "STIMULUS")?)?;
-        Ok(Self {
-            ebpf,
-            stimulus,
-            node,
-            _programs: programs,
-        })
-    }
-
+impl Stand {
     /// Opens all flows, where they must be; says how many.
     fn open(&mut self, kernel: &mut Kernel, subject: &Subject, flows: u32) -> Result<u32> {
-        match subject.opening {
-            Some((frame, most)) if flows <= most => {
+        match subject.flows {
+            Flows::Opened(frame) if subject.flows.has_room(flows) => {
                 let opening = Subject {
                     frame,
                     ..subject.clone()
@@ -192,7 +167,7 @@ impl Bench {
                 self.run(&opening, flows)?;
                 Ok(flows)
             }
-            Some(_) | None => Ok(0),
+            Flows::Any | Flows::Opened(_) | Flows::Recorded | Flows::New => Ok(0),
         }
     }
 
@@ -201,7 +176,7 @@ impl Bench {
         self.open(kernel, subject, 1)?;
         self.stimulate(kernel, subject, 1, 0)?;
         let mut output = vec![0; FRAME_LEN + 128];
-        let result = program(&mut self.ebpf, "wrapper")?.test_run(TestRunOptions {
+        let result = self.0.get("wrapper")?.test_run(TestRunOptions {
             data_in: Some(&subject.frame),
             data_out: Some(&mut output),
             ctx_in: Some(&context(0, FRAME_LEN, ETH0)),
@@ -240,7 +215,7 @@ impl Bench {
     }
 
     fn run(&mut self, subject: &Subject, runs: u32) -> Result<Duration> {
-        let result = program(&mut self.ebpf, "wrapper")?.test_run(TestRunOptions {
+        let result = self.0.get("wrapper")?.test_run(TestRunOptions {
             data_in: Some(&subject.frame),
             ctx_in: Some(&context(0, FRAME_LEN, ETH0)),
             repeat: runs,
@@ -260,82 +235,13 @@ impl Bench {
         kernel: &mut Kernel,
         subject: &Subject,
         flows: u32,
-        next: u32,
+        first: u32,
     ) -> Result<()> {
-        kernel.set_node(Node {
-            flags: subject.node,
-            ..self.node
-        })?;
-        let (words, _) = subject.frame.as_chunks::<8>();
-        let mut frame = [0; FRAME_LEN / 8];
-        for (to, word) in frame.iter_mut().zip(words) {
-            *to = u64::from_ne_bytes(*word);
-        }
-        let stimulus = Stimulus {
-            frame,
-            program: subject.program,
-            next,
+        let packets = Packets {
+            first,
             mask: flows - 1,
-            host_at: subject.host_at,
-            port_at: subject.port_at,
+            target: subject.program,
         };
-        self.stimulus.set(0, stimulus, 0).context("map STIMULUS")
+        self.0.stimulate(kernel, subject, packets)
     }
-}
-
-/// Gives the ideal program one listener, with as many rows and origins as ours has.
-fn fill_ideal(ebpf: &mut Ebpf) -> Result<()> {
-    let mut listeners: HashMap<MapData, IdealKey, IdealListener> =
-        HashMap::try_from(take(ebpf, "IDEAL_LISTENERS")?)?;
-    // As many as ours, so that the table is as full.
-    for port in 0..32 {
-        let key = IdealKey {
-            address: address(VIP4),
-            port: Port::new(8_000 + port),
-            protocol: TCP,
-            reserved: 0,
-        };
-        listeners.insert(
-            key,
-            IdealListener {
-                first: 0,
-                rows: ROWS,
-            },
-            0,
-        )?;
-    }
-    let path = Tunnel::over_v4(Encapsulation::IpIp).path();
-    let mut header = [0; 34];
-    header[..6].copy_from_slice(&HOP_MAC);
-    header[6..12].copy_from_slice(&NODE_MAC);
-    header[12..14].copy_from_slice(&[0x08, 0x00]);
-    header[14..].copy_from_slice(&path.header[..20]);
-    let origin = IdealOrigin {
-        header,
-        header_sum: path.header_sum,
-    };
-    let rows = (0..ROWS).map(|row| Row::owned_by((row % u32::from(ORIGINS)) as OriginIndex));
-    array(ebpf, "IDEAL_ROWS", rows)?;
-    array(ebpf, "IDEAL_ORIGINS", (0..ORIGINS).map(|_| origin))?;
-    Ok(())
-}
-
-fn array<T: Pod>(ebpf: &mut Ebpf, name: &str, values: impl Iterator<Item = T>) -> Result<()> {
-    let mut map: Array<MapData, T> = Array::try_from(take(ebpf, name)?)?;
-    for (index, value) in (0..).zip(values) {
-        map.set(index, value, 0)?;
-    }
-    Ok(())
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map> {
-    ebpf.take_map(name)
-        .with_context(|| format!("the object has no map {name}"))
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
-    ebpf.program_mut(name)
-        .with_context(|| format!("the object has no program {name}"))?
-        .try_into()
-        .with_context(|| format!("{name} is not an XDP program"))
 }

@@ -1,16 +1,19 @@
 //! What is measured: one world in which all modes and encapsulations are in force at once, and a
 //! packet for each.
 
+mod risk;
+
 use std::net::Ipv4Addr;
 
 use lbxdp_ebpf::abi::{
     Address, Encapsulation, LISTENER_SNAT, Listener, Mode, NODE_ECHO, NODE_LOCAL_REPLIES,
     NODE_LOCAL_SNAT, NODE_SNAT, Origin, OriginIndex, Path, Port, Row, Service, SnatRange, Table,
-    VnetId, capacity,
+    VnetId,
 };
-use lbxdp_ebpf::bench::{FIRST_HOST, FIRST_PORT, FRAME_LEN, slot};
+use lbxdp_ebpf::bench::{FIRST_HOST, FIRST_NET, FIRST_PORT, FRAME_LEN, slot};
 use lbxdp_ebpf::verdict::Reason;
 
+use super::subject::{Flows, Subject};
 use super::{ORIGINS, ROWS};
 use crate::cases::tunnel::{KINDS, Tunnel};
 use crate::cases::world::{
@@ -20,29 +23,6 @@ use crate::cases::world::{
 use crate::engine::kernel::{XDP_PASS, XDP_TX};
 use crate::packet::{Packet, number};
 
-/// A program, the packet that it is given, and how that must end.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    /// Its name.
-    pub name: String,
-    /// The slot of the program.
-    pub program: u32,
-    /// The packet of the first flow.
-    pub frame: [u8; FRAME_LEN],
-    /// Where the last byte of the client's address is.
-    pub host_at: u16,
-    /// Where the client's port is.
-    pub port_at: u16,
-    /// The packet that opens each flow, where one has to, and how many flows there can then be.
-    pub opening: Option<([u8; FRAME_LEN], u32)>,
-    /// What the agent tells a node that has no other case but this.
-    pub node: u64,
-    /// What the program returns.
-    pub action: u32,
-    /// Why, where it is the program `lbxdp`.
-    pub reason: Option<Reason>,
-}
-
 /// All that is measured, and the world for it.
 #[derive(Debug)]
 pub struct Subjects {
@@ -51,6 +31,8 @@ pub struct Subjects {
     /// What is measured.
     pub all: Vec<Subject>,
 }
+
+pub(super) use risk::RECORDED;
 
 /// TCP's flag of the first packet.
 const SYN: u8 = 2;
@@ -109,6 +91,29 @@ impl Subjects {
         let name = "dsr-l2".to_owned();
         self.all
             .push(request(name, VIP4, port, Reason::ForwardDsrL2));
+        self.flood("dsr-ipip-syn-flood", FIRST_LISTENER);
+        let path = Path {
+            tunnel: Path::NO_TUNNEL,
+            ..Tunnel::over_v4(Encapsulation::IpIp).path()
+        };
+        let port = self.serve(|address| dsr(address, path));
+        self.put_at_risk(port);
+        let name = "dsr-ipip-at-risk".to_owned();
+        self.all.push(Subject {
+            flows: Flows::Recorded,
+            ..request(name, VIP4, port, Reason::ForwardDsr)
+        });
+        self.flood("dsr-ipip-syn-flood-at-risk", port);
+    }
+
+    /// First packets of ever new flows to the listener at `port`.
+    fn flood(&mut self, name: &str, port: u16) {
+        let packet = from_router().ip(&client(), VIP4).tcp(FIRST_PORT, port);
+        self.all.push(Subject {
+            frame: filled(packet.tcp_flags(SYN)),
+            flows: Flows::New,
+            ..request(name.to_owned(), VIP4, port, Reason::ForwardDsr)
+        });
     }
 
     /// NAT in the node's own network and through a tunnel of each kind, and the answers.
@@ -169,7 +174,7 @@ impl Subjects {
             };
             let opening = from_router().ip(&client(), VIP4).tcp(FIRST_PORT, port);
             self.all.push(Subject {
-                opening: Some((filled(opening.tcp_flags(SYN)), capacity::SESSIONS / 2)),
+                flows: Flows::Opened(filled(opening.tcp_flags(SYN))),
                 node: NODE_ECHO | NODE_SNAT | NODE_LOCAL_SNAT,
                 ..request(format!("nat-snat{suffix}"), VIP4, port, reason)
             });
@@ -230,7 +235,9 @@ impl Subjects {
             tables.rows.insert(first_row + row, Row::owned_by(owner));
         }
         for number in 0..ORIGINS {
-            let origin = origin(&origin_address(number).to_string());
+            let mut origin = origin(&origin_address(number).to_string());
+            // So that a frame tells which origin it is for.
+            origin.path.destination_mac = hop_of(number);
             tables.origins.insert(first + number, origin);
         }
         port
@@ -276,9 +283,15 @@ fn origin_address(number: u16) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, high, low)
 }
 
+/// The MAC address of the next hop towards an origin.
+pub(super) fn hop_of(number: u16) -> [u8; 6] {
+    let [high, low] = number.to_be_bytes();
+    [2, 0, 0, 3, high, low]
+}
+
 /// The first client.
 fn client() -> String {
-    format!("192.0.2.{FIRST_HOST}")
+    format!("192.0.{FIRST_NET}.{FIRST_HOST}")
 }
 
 /// A client's packet.
@@ -290,7 +303,7 @@ fn request(name: String, vip: &str, port: u16, reason: Reason) -> Subject {
         frame: filled(packet),
         host_at: 29,
         port_at: 34,
-        opening: None,
+        flows: Flows::Any,
         node: NODE_ECHO,
         action: XDP_TX,
         reason: Some(reason),
@@ -313,7 +326,7 @@ fn reply(name: String, packet: &Packet, headers: u8, reason: Reason) -> Subject 
         frame: filled(packet.clone()),
         host_at: 33 + headers,
         port_at: 36 + headers,
-        opening: None,
+        flows: Flows::Any,
         node: NODE_ECHO | NODE_LOCAL_REPLIES,
         action: XDP_TX,
         reason: Some(reason),

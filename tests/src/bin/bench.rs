@@ -1,7 +1,11 @@
 //! `cargo xtask bench`: see the crate's module `bench`.
 
+#[path = "bench/e2e.rs"]
+mod e2e;
 #[path = "bench/packet.rs"]
 mod packet;
+#[path = "bench/turns.rs"]
+mod turns;
 
 use std::process::{Command, ExitCode};
 
@@ -16,7 +20,9 @@ use tests::bench::rows;
 #[command(name = "bench", version)]
 enum Arguments {
     /// Nanoseconds a packet.
-    Packet(packet::Arguments),
+    Packet(turns::Arguments),
+    /// Millions of packets a second, from a link and back.
+    E2e(turns::Arguments),
     /// Time to deal rows and to repair them.
     Rows(RowsArguments),
     /// Time and memory of the agent by the size of its configuration.
@@ -51,7 +57,8 @@ struct ReconcileArguments {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse() {
-        Arguments::Packet(arguments) => packet::bench(arguments),
+        Arguments::Packet(arguments) => packet::bench(&arguments),
+        Arguments::E2e(arguments) => e2e::bench(&arguments),
         Arguments::Rows(arguments) => bench_rows(&arguments),
         Arguments::Reconcile(arguments) => bench_reconcile(&arguments),
         Arguments::ReconcileOne { origins, flaps } => bench_one(origins, flaps),

@@ -4,9 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aya::maps::ProgramArray;
-use aya::programs::{
-    Program, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp,
-};
+use aya::programs::{Program, ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lbxdp_ebpf::abi::{Allowance, Count, Device, HandOver, Node, Traffic};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
@@ -133,15 +131,17 @@ impl Kernel {
         self.maps.reasons()
     }
 
-    /// The descriptor of the loaded program.
+    /// The program that is attached.
+    pub(crate) fn entry(&mut self) -> Result<&mut Xdp> {
+        program(&mut self.ebpf, PROGRAM)
+    }
+
+    /// Of how many packets the flow was recorded, of a row at risk.
     ///
     /// # Errors
-    /// When it is not loaded.
-    pub fn descriptor(&mut self) -> Result<ProgramFd> {
-        let descriptor = program(&mut self.ebpf, PROGRAM)?
-            .fd()
-            .context("not loaded")?;
-        descriptor.try_clone().context("no descriptor is left")
+    /// When the map cannot be read.
+    pub fn flow_hits(&self) -> Result<u64> {
+        self.maps.flow_hits()
     }
 
     /// Whether the kernel runs a frame with little room before it.

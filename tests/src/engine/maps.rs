@@ -301,6 +301,12 @@ impl Maps {
             .context("map ALLOWANCE")
     }
 
+    /// Reads how many packets of recorded flows have been seen.
+    pub(super) fn flow_hits(&self) -> Result<u64> {
+        let cpus = self.flow_counters.get(&0, 0).context("map FLOW_COUNTERS")?;
+        Ok(cpus.iter().map(|counts| counts.hits).sum())
+    }
+
     /// Reads the counters of reasons.
     pub(super) fn reasons(&self) -> Result<Vec<Count>> {
         (0..self.reasons.len())

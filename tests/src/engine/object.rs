@@ -31,7 +31,7 @@ pub fn bench_bytes() -> Result<Vec<u8>> {
     read(&bench_path(), "cargo xtask bench packet")
 }
 
-/// What `cargo xtask bench packet` leaves beside the object.
+/// What `cargo xtask bench` leaves beside the object.
 #[must_use]
 pub fn bench_path() -> PathBuf {
     path().with_file_name("lbxdp-bench.bpf.o")

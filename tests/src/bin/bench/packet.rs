@@ -1,105 +1,19 @@
 //! `cargo xtask bench packet`.
 
-use std::io::IsTerminal as _;
-
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
-use tests::bench::{Effort, measure, table};
+use tests::bench::{measure, table};
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Arguments {
-    /// Prints the figures as one JSON array, the last line of standard output.
-    #[arg(long)]
-    json: bool,
-    /// How often the programs are loaded anew.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    loads: u32,
-    /// Samples of each case after each load.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Packets of each sample, after as many to warm up.
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
-    /// Numbers of flows: powers of two.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 65_536, 1_048_576])]
-    flows: Vec<u32>,
-    /// Only cases whose names contain this (may be given again).
-    #[arg(long = "case", value_name = "PART")]
-    only: Vec<String>,
-}
+use super::turns::Arguments;
 
-pub(crate) fn bench(arguments: Arguments) -> Result<()> {
-    let Arguments {
-        json,
-        loads,
-        rounds,
-        runs,
-        flows,
-        only,
-    } = arguments;
-    super::need_root()?;
-    let effort = Effort {
-        loads,
-        rounds,
-        runs,
-        flows: flows.clone(),
-        only,
-    };
-    let meter = Meter::new(u64::from(loads) * u64::from(rounds) * flows.len() as u64);
-    let figures = measure(&effort, |load, flows, round| {
-        meter.show(load + 1, flows, round);
-    })?;
-    meter.end();
-    println!("{}", super::machine()?);
+pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
+    let figures = arguments.measure(|effort, show| measure(effort, show))?;
     println!(
-        "Nanoseconds a packet: medians of {} samples of {runs} packets, taken in turns. Each \
-         includes the\nwrapper that restores the frame, so that only what is above `floor` is the \
+        "Nanoseconds a packet: medians of {} samples of {} packets, taken in turns. Each includes \
+         the\nwrapper that restores the frame, so that only what is above `floor` is the \
          program's own.",
-        loads * rounds
+        arguments.samples(),
+        arguments.runs
     );
-    for flows in &flows {
-        println!("\n{flows} flow{}", if *flows == 1 { "" } else { "s" });
-        println!("{}", table(&figures, *flows));
-    }
-    if json {
-        println!("\n{}", serde_json::to_string(&figures)?);
-    }
-    Ok(())
-}
-
-/// Shows that it goes on: a bar on a terminal, some lines elsewhere.
-enum Meter {
-    Bar(ProgressBar),
-    Plain,
-}
-
-impl Meter {
-    fn new(steps: u64) -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self::Plain;
-        }
-        let bar = ProgressBar::new(steps);
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}") {
-            bar.set_style(style);
-        }
-        Self::Bar(bar)
-    }
-
-    fn show(&self, load: u32, flows: u32, round: u32) {
-        match self {
-            Self::Bar(bar) => {
-                bar.set_message(format!("load {load}, {flows} flows"));
-                bar.inc(1);
-            }
-            Self::Plain if round == 0 => eprintln!("load {load}, {flows} flows ..."),
-            Self::Plain => {}
-        }
-    }
-
-    fn end(&self) {
-        match self {
-            Self::Bar(bar) => bar.finish_and_clear(),
-            Self::Plain => {}
-        }
-    }
+    arguments.print_tables(|flows| table(&figures, flows));
+    arguments.print_json(&figures)
 }
