@@ -1,5 +1,6 @@
 //! Labs: real sockets, real agents, real tunnels, in network namespaces of one machine.
 
+mod change;
 mod configuration;
 mod crash;
 mod device;

@@ -10,6 +10,8 @@
 //!               └────── green: gateway (VXLAN 200) ── a b c  10.0.0.11 .12 .13
 //! ```
 //!
+//! A [`Twin`] is a second edge node, beside the first and with tunnels of its own.
+//!
 //! Servers and clients run in this process: a socket belongs to the namespace it was made in,
 //! whichever thread uses it.
 
@@ -24,26 +26,30 @@ mod origin;
 mod pace;
 mod path_mtu;
 mod receiver;
+mod rows;
 mod server;
 mod site;
 mod status;
 pub mod stream;
+mod twin;
 mod wait;
 mod wire;
 
 pub use client::{Answer, HttpClient, HttpConnection, UdpFlow};
 pub use device::{Offload, set_offload, tags_in_packets};
-pub use edge::{Edge, agent_binary, agent_obstacle};
+pub use edge::{Attached, Edge, agent_binary, agent_obstacle};
 pub use lab::{Lab, Shape};
 pub use leftovers::{remove_lab, remove_leftovers};
-pub use load::{Flow, FlowId, Kind, Load, Mix, Outcome, Record, Records};
+pub use load::{Absences, Flow, FlowId, Kind, Load, Mix, Outcome, Record, Records};
 pub use namespace::Namespace;
 pub use origin::Origin;
 pub use pace::{slow, slowness};
 pub use path_mtu::path_mtu;
+pub use rows::{Row, Rows};
 pub use server::Server;
 pub use site::Site;
 pub use status::Status;
+pub use twin::Twin;
 pub use wait::{eventually, wait_for};
 pub use wire::Tap;
 

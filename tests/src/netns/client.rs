@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{HOST, HeaderName};
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, UdpSocket};
@@ -81,7 +82,7 @@ impl HttpClient {
 /// An open HTTP connection; closed when dropped.
 #[derive(Debug)]
 pub struct HttpConnection {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     task: AbortHandle,
     local: SocketAddr,
     to: SocketAddr,
@@ -97,15 +98,24 @@ impl HttpConnection {
 
     /// Sends a request and reads the whole answer.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        let request = Request::get(path)
+        self.ask(Request::get(path), Bytes::new()).await
+    }
+
+    /// Sends a request with a body and reads the whole answer.
+    pub async fn post(&mut self, path: &str, body: Bytes) -> Result<Answer> {
+        self.ask(Request::post(path), body).await
+    }
+
+    async fn ask(&mut self, request: Builder, body: Bytes) -> Result<Answer> {
+        let request = request
             .header(HOST, self.to.to_string())
-            .body(Empty::new())?;
+            .body(Full::new(body))?;
         timeout(self.patience, self.exchange(request))
             .await
             .with_context(|| format!("no answer from {} within {:?}", self.to, self.patience))?
     }
 
-    async fn exchange(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer> {
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let field = |name: HeaderName| -> Result<String> {

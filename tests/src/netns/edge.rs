@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use aya::programs::links::{FdLink, PinnedLink};
 use lbxdp::dataplane::{OBJECT_MISSING, embedded_object};
+use lbxdp_ebpf::abi::ABI_VERSION;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -53,6 +55,23 @@ pub fn agent_obstacle() -> Option<String> {
     }
 }
 
+/// Where an agent runs, and where its things are.
+pub(super) struct Place {
+    pub(super) namespace: Arc<Namespace>,
+    pub(super) folder: PathBuf,
+    pub(super) socket: PathBuf,
+    pub(super) pins: PathBuf,
+}
+
+/// How the program is attached to an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attached {
+    /// The kernel's number of the link.
+    pub link: u32,
+    /// The kernel's number of the program.
+    pub program: u32,
+}
+
 /// The edge node's agent; killed when dropped.
 #[derive(Debug)]
 pub struct Edge {
@@ -62,6 +81,8 @@ pub struct Edge {
     socket: PathBuf,
     pins: PathBuf,
     environment: Vec<(String, OsString)>,
+    /// Of `lbxdp run`, besides the configuration.
+    options: Vec<String>,
     agent: Option<Child>,
 }
 
@@ -77,18 +98,45 @@ impl Edge {
         configuration: &str,
         environment: Vec<(String, OsString)>,
     ) -> Result<Self> {
-        let mut edge = Self {
-            binary: agent_binary()?,
+        let place = Place {
             namespace: lab.edge().clone(),
             folder: lab.files(),
             socket: lab.socket(),
             pins: lab.pins(),
+        };
+        Self::start_at(place, configuration, environment)
+    }
+
+    /// Starts an agent on another node than the lab's own.
+    pub(super) fn start_at(
+        place: Place,
+        configuration: &str,
+        environment: Vec<(String, OsString)>,
+    ) -> Result<Self> {
+        let Place {
+            namespace,
+            folder,
+            socket,
+            pins,
+        } = place;
+        let mut edge = Self {
+            binary: agent_binary()?,
+            namespace,
+            folder,
+            socket,
+            pins,
             environment,
+            options: Vec::new(),
             agent: None,
         };
         edge.write(configuration)?;
         edge.start_again()?;
         Ok(edge)
+    }
+
+    /// Gives `lbxdp run` these options from its next start on.
+    pub fn set_options(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
     }
 
     /// Starts the agent after its end, and waits until it answers.
@@ -108,6 +156,7 @@ impl Edge {
             .arg("run")
             .arg("--config")
             .arg(self.configuration_file())
+            .args(&self.options)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -235,6 +284,18 @@ impl Edge {
                 self.binary.display()
             ),
         ]
+    }
+
+    /// How the program is attached to an interface, with the agent alive or dead.
+    pub fn attached(&self, interface: &str) -> Result<Attached> {
+        let version = self.pins.join(format!("v{ABI_VERSION}"));
+        let link = PinnedLink::from_pin(version.join("links").join(interface))
+            .with_context(|| format!("there is no link of {interface}"))?;
+        let facts = FdLink::from(link).info()?;
+        Ok(Attached {
+            link: facts.id(),
+            program: facts.program_id(),
+        })
     }
 
     /// All that the agent has logged.

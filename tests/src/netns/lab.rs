@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::leftovers::{self, BPF_FOLDER};
 use super::receiver::Receiver;
-use super::{HttpClient, Namespace, Site, device, slow, wait_for};
+use super::{HttpClient, Namespace, Origin, Site, device, slow, wait_for};
 
 /// MTU of the links that carry tunnel packets, in bytes.
 pub(super) const UNDERLAY_MTU: u16 = 1600;
@@ -167,6 +167,12 @@ impl Lab {
         &self.sites[0]
     }
 
+    /// All sites.
+    #[must_use]
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
     /// Site green.
     #[must_use]
     pub fn green(&self) -> &Site {
@@ -251,6 +257,27 @@ socket = "{}"
              route add default via {router}"
         ))?;
         Ok(namespace)
+    }
+
+    /// Hangs a server on the router, as [`Self::attach`] does, that has `vip` as well, and answers
+    /// there as `name`.
+    pub fn attach_server(
+        &self,
+        role: &str,
+        name: &str,
+        address: Ipv4Addr,
+        vip: IpAddr,
+    ) -> Result<Origin> {
+        let namespace = self.attach(role, address)?;
+        namespace.ip(&format!("addr add {vip} dev lo"))?;
+        Origin::start(
+            name.to_owned(),
+            self.runtime().handle().clone(),
+            namespace,
+            self.router.clone(),
+            role.to_owned(),
+            vec![vip],
+        )
     }
 
     /// The edge's address that tunnels end at.

@@ -1,5 +1,6 @@
 //! Load in the background, and a record of every request.
 
+mod absence;
 mod records;
 
 use std::net::SocketAddr;
@@ -7,17 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use hyper::body::Bytes;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
+pub use absence::Absences;
 pub use records::Records;
 
-use super::{HttpClient, Lab, Namespace, UdpFlow, slow};
+use super::{Answer, HttpClient, Lab, Namespace, UdpFlow, slow};
 
 /// How long a datagram may be on its way, there and back, before it counts as lost. As long as a
 /// TCP connection may take: busy cores delay both alike.
 const ECHO_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a request of [`Kind::Bulk`] and its answer carry, in bytes: fewer packets than a veth device
+/// has room for, as all may be on their way at once.
+const BULK: usize = 100_000;
 
 /// Kinds of flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,6 +35,20 @@ pub enum Kind {
     ShortTcp,
     /// A UDP socket that never changes its port.
     Udp,
+    /// A TCP connection that lives as long as it can, with many packets there and back for each
+    /// request.
+    Bulk,
+}
+
+impl Kind {
+    /// Whether a flow has many requests.
+    #[must_use]
+    pub const fn lasts(self) -> bool {
+        match self {
+            Self::LongTcp | Self::Udp | Self::Bulk => true,
+            Self::ShortTcp => false,
+        }
+    }
 }
 
 /// So many flows of a kind to an address, each pausing between requests.
@@ -125,6 +146,14 @@ impl Load {
         Records::new(self.started, self.lock().clone())
     }
 
+    /// What has been recorded so far of requests that started at this time or later.
+    #[must_use]
+    pub fn records_since(&self, time: Instant) -> Records {
+        let records = self.lock();
+        let since = records.iter().filter(|record| record.start >= time);
+        Records::new(self.started, since.cloned().collect())
+    }
+
     /// How many requests have ended so far.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -183,6 +212,7 @@ impl Worker {
                 Kind::LongTcp => self.long(flow).await,
                 Kind::ShortTcp => self.short(flow).await,
                 Kind::Udp => self.udp(flow).await,
+                Kind::Bulk => self.bulk(flow).await,
             };
             if let Err(error) = end {
                 self.record(flow, start, Outcome::failed(&error));
@@ -195,12 +225,27 @@ impl Worker {
         let mut connection = self.http.connect(self.mix.to).await?;
         loop {
             let start = Instant::now();
-            match connection.get("/").await {
-                Ok(answer) => self.record(flow, start, Outcome::Answered(answer.origin.into())),
-                Err(error) => {
-                    self.record(flow, start, Outcome::failed(&error));
-                    return Ok(());
-                }
+            let answer = connection.get("/").await;
+            if !self.record_answer(flow, start, answer) {
+                return Ok(());
+            }
+            sleep(slow(self.mix.pause)).await;
+        }
+    }
+
+    async fn bulk(&self, flow: Flow) -> Result<()> {
+        let mut connection = self.http.connect(self.mix.to).await?;
+        let body = Bytes::from(vec![b'.'; BULK]);
+        let path = format!("/bytes/{BULK}");
+        loop {
+            let start = Instant::now();
+            let answer = connection.post(&path, body.clone()).await;
+            let whole = answer.and_then(|answer| {
+                ensure!(answer.length == BULK, "{} bytes came", answer.length);
+                Ok(answer)
+            });
+            if !self.record_answer(flow, start, whole) {
+                return Ok(());
             }
             sleep(slow(self.mix.pause)).await;
         }
@@ -233,6 +278,17 @@ impl Worker {
             kind: self.mix.kind,
             to: self.mix.to,
         }
+    }
+
+    /// Whether there was an answer.
+    fn record_answer(&self, flow: Flow, start: Instant, answer: Result<Answer>) -> bool {
+        let is_answered = answer.is_ok();
+        let outcome = match answer {
+            Ok(answer) => Outcome::Answered(answer.origin.into()),
+            Err(error) => Outcome::failed(&error),
+        };
+        self.record(flow, start, outcome);
+        is_answered
     }
 
     fn record(&self, flow: Flow, start: Instant, outcome: Outcome) {

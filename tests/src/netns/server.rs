@@ -1,13 +1,12 @@
 //! Servers that answer with their own name, so that a client knows who served it.
 
-use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::server::conn::http1;
@@ -36,7 +35,7 @@ pub struct Server {
 
 impl Server {
     /// Serves HTTP/1.1: `/` answers with a line, `/bytes/N` with N bytes, `/status/N` with that
-    /// status code.
+    /// status code, each when the body of the request is there.
     pub fn http(
         runtime: &Handle,
         namespace: &Namespace,
@@ -57,7 +56,11 @@ impl Server {
                 connections.spawn(async move {
                     let service = service_fn(|request| {
                         let response = answer(&name, client, &request);
-                        async { Ok::<_, Infallible>(response) }
+                        async {
+                            // What is wrong with a body shows at the client, by no answer.
+                            request.into_body().collect().await?;
+                            Ok::<_, hyper::Error>(response)
+                        }
                     });
                     // A client that goes away is its own affair.
                     drop(

@@ -116,10 +116,33 @@ impl Site {
     /// The VNet of this site, as configuration.
     #[must_use]
     pub fn configuration(&self) -> String {
-        let Self {
-            name, vni, number, ..
-        } = self;
-        let (remote, inside, inside_v6) = (self.underlay(), self.inside(), self.inside_v6());
+        let Self { vni, number, .. } = self;
+        self.vnet(&format!(
+            r#"vni = {vni}
+addresses = ["10.255.{number}.1/30", "fd00:255:{number}::1/64"]
+peers = ["{}", "{}"]
+routes = ["10.0.0.0/24", "fd00:10::/64", "192.168.0.0/16"]"#,
+            self.inside(),
+            self.inside_v6(),
+        ))
+    }
+
+    /// The VNet of this site over a second tunnel, which [`Self::add_tunnel`] makes, as
+    /// configuration of the node at its far end.
+    #[must_use]
+    pub fn second_configuration(&self) -> String {
+        let number = self.number;
+        self.vnet(&format!(
+            r#"vni = {}
+addresses = ["10.255.{number}.5/30"]
+peers = ["10.255.{number}.6"]
+routes = ["10.0.0.0/24"]"#,
+            self.vni + 1,
+        ))
+    }
+
+    fn vnet(&self, tunnel: &str) -> String {
+        let (name, remote) = (self.name, self.underlay());
         format!(
             r#"
 [[vnet]]
@@ -127,15 +150,39 @@ name = "{name}"
 [[vnet.tunnel]]
 name = "{name}-1"
 kind = "vxlan"
-vni = {vni}
 remote = "{remote}"
-addresses = ["10.255.{number}.1/30", "fd00:255:{number}::1/64"]
-peers = ["{inside}", "{inside_v6}"]
-routes = ["10.0.0.0/24", "fd00:10::/64", "192.168.0.0/16"]
+{tunnel}
 mtu = 1550
 health_check = {{ interval = "500ms", timeout = "400ms", retries = 1, consecutive_up = 2, consecutive_down = 3 }}
 "#
         )
+    }
+
+    /// Adds a tunnel to a second edge node; clients are answered through the first one as before.
+    pub(super) fn add_tunnel(&self, edge: Ipv4Addr) -> Result<()> {
+        let (underlay, number, vni) = (self.underlay(), self.number, self.vni + 1);
+        let router = Ipv4Addr::from(u32::from(underlay) + 1);
+        let mtu = lab::UNDERLAY_MTU - lab::VXLAN_OVERHEAD;
+        self.gateway.ip(&format!(
+            "route add {edge}/32 via {router}
+             link add vxlan1 mtu {mtu} type vxlan id {vni} local {underlay} remote {edge} dstport 4789
+             addr add 10.255.{number}.6/30 dev vxlan1
+             link set vxlan1 up"
+        ))
+    }
+
+    /// Has the site answer clients over IPv4 through these tunnels: the first, the second, or both.
+    pub(super) fn answer_through(&self, first: bool, second: bool) -> Result<()> {
+        let number = self.number;
+        let hop = |used: bool, last: u8, device: &str| {
+            let hop = format!(" nexthop via 10.255.{number}.{last} dev {device}");
+            if used { hop } else { String::new() }
+        };
+        self.gateway.ip(&format!(
+            "route replace default{}{}",
+            hop(first, 1, "vxlan0"),
+            hop(second, 5, "vxlan1")
+        ))
     }
 
     fn build_gateway(&self, edge: Ipv4Addr) -> Result<()> {

@@ -74,6 +74,19 @@ impl Records {
         self.only(|record| record.flow.kind == kind)
     }
 
+    /// Those of one flow.
+    #[must_use]
+    pub fn of_flow(&self, flow: FlowId) -> Self {
+        self.only(|record| record.flow.id == flow)
+    }
+
+    /// The last so many.
+    #[must_use]
+    pub fn last(&self, count: usize) -> Self {
+        let first = self.records.len().saturating_sub(count);
+        Self::new(self.started, self.records[first..].to_vec())
+    }
+
     /// Those that failed.
     #[must_use]
     pub fn failed(&self) -> Self {
@@ -103,18 +116,20 @@ impl Records {
         first.answers()
     }
 
-    /// The lasting flows (long TCP, UDP) with the origin that answered last before a time.
+    /// The lasting flows (all but short TCP) with the origin that answered last before a time.
     #[must_use]
     pub fn owners_at(&self, time: Instant) -> BTreeMap<FlowId, String> {
         let mut owners = BTreeMap::new();
         for record in self.records.iter().filter(|record| record.end <= time) {
-            match (&record.flow.kind, &record.outcome) {
-                (Kind::ShortTcp, _) => {}
-                (Kind::LongTcp | Kind::Udp, Outcome::Answered(origin)) => {
+            if !record.flow.kind.lasts() {
+                continue;
+            }
+            match &record.outcome {
+                Outcome::Answered(origin) => {
                     owners.insert(record.flow.id, origin.to_string());
                 }
                 // It has ended, or its owner is not known to be right.
-                (Kind::LongTcp | Kind::Udp, Outcome::Failed(_)) => {
+                Outcome::Failed(_) => {
                     owners.remove(&record.flow.id);
                 }
             }
@@ -150,7 +165,7 @@ impl Records {
         format!("{}, of which the first:\n{}", self.len(), lines.join("\n"))
     }
 
-    fn only(&self, mut keep: impl FnMut(&Record) -> bool) -> Self {
+    pub(super) fn only(&self, mut keep: impl FnMut(&Record) -> bool) -> Self {
         let kept = self.records.iter().filter(|record| keep(record)).cloned();
         Self::new(self.started, kept.collect())
     }
