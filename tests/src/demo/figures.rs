@@ -25,7 +25,7 @@ pub struct Figures {
     pub interval_ms: u128,
     /// Flows of other origins that moved or broke, at the death or the return. Must be 0.
     pub moved_elsewhere: usize,
-    /// Requests that were sent after the origin's return, and failed: connections opened
+    /// Requests that were sent after the origin's return, and failed. Must be 0: connections opened
     /// meanwhile keep the server that stood in.
     pub failed_at_origin_return: usize,
     /// Requests that failed from the agent's `kill -9` until it was back. Must be 0.

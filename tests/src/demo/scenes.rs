@@ -248,7 +248,11 @@ pub(super) fn death(
     let moved_back = during.disturbed(&others).len();
     figures.excused.push((revived, healthy + TAIL));
     // What was sent before is lost with the origin, and found out late.
-    figures.failed_at_origin_return = during.since(revived).failed().len();
+    let since = during.since(revived).failed();
+    figures.failed_at_origin_return = since.len();
+    figures.must(since.is_empty(), || {
+        format!("requests failed at the return: {}", since.show())
+    });
     figures.moved_elsewhere = moved + moved_back;
     let moved = figures.moved_elsewhere;
     figures.must(moved == 0, || {
