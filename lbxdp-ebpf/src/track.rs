@@ -186,7 +186,10 @@ fn record<T: Tables>(tables: &T, request: &Request, shows: Shows) {
     } else {
         tables.track(&request.flow, &request.entry);
         tables.forget_opening(&request.flow);
-        tables.count_flow(FlowEvent::Inserted);
+        // One that was displaced takes the place of its own entry.
+        if request.displaced == 0 {
+            tables.count_flow(FlowEvent::Inserted);
+        }
     }
 }
 

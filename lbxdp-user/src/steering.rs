@@ -28,7 +28,9 @@ pub use hash::Seed;
 pub use maglev::{Base, Bases};
 pub use planner::{World, plan};
 pub use pools::{PoolState, pool_state, weight_units};
-pub use rows::{Circumstances, InForce, NextRows, Standing, next_rows, owners_in_force, shares};
+pub use rows::{
+    Circumstances, InForce, NextRows, Recorded, Standing, next_rows, owners_in_force, shares,
+};
 pub use size::{LARGEST_TABLE, table_size};
 pub use table::{BalancerState, Policy, TablePlan, TableSpec, Why};
 pub use tracked::Tracked;

@@ -332,13 +332,13 @@ impl Model {
 
     fn pass(&mut self, time: Duration) {
         let tracked = self.program.sweep(self.node.maps(), SILENCE, self.now);
-        self.node.swept(tracked);
+        self.node.swept(tracked, self.now);
         self.events.push(format!("{time:?}"));
         let then = self.now + time;
         self.node.pass(self.now, then);
         self.now = then;
         let tracked = self.program.sweep(self.node.maps(), SILENCE, self.now);
-        self.node.swept(tracked);
+        self.node.swept(tracked, self.now);
     }
 
     /// Packets of most flows there are, and a few new flows.

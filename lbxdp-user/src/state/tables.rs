@@ -11,7 +11,7 @@ use crate::dataplane::{Content, Desired, TableRows};
 use crate::health::{Health, ProbeKey, Tracker};
 use crate::reconcile::{self, Assigned, TableName};
 use crate::steering::{
-    self, Circumstances, InForce, NextRows, Seed, Standing, TablePlan, Windows, World,
+    self, Circumstances, InForce, NextRows, Recorded, Seed, Standing, TablePlan, Windows, World,
     owners_in_force,
 };
 
@@ -144,12 +144,17 @@ impl State {
             idle: self.config.node.flow_idle,
             standing,
             window: &window,
-            live: &|row| {
+            recorded: &|row| {
                 let ends = before.map(|before| before.windows);
                 let end = ends.and_then(|ends| ends.of(row as usize));
-                let is_unknown = end.is_some_and(|end| !self.sweeps.flows_since(end));
-                awaits_sweep.set(awaits_sweep.get() | is_unknown);
-                is_unknown || self.tracked.live(source, row)
+                if end.is_some_and(|end| !self.sweeps.flows_since(end)) {
+                    awaits_sweep.set(true);
+                    Recorded::Unknown
+                } else if self.tracked.live(source, row) {
+                    Recorded::Some
+                } else {
+                    Recorded::None
+                }
             },
         };
         let next = steering::next_rows(before, &owners, &plan.homes, &circumstances);

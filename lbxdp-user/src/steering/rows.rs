@@ -45,8 +45,19 @@ pub struct Circumstances<'a> {
     pub standing: &'a dyn Fn(OriginIndex) -> Standing,
     /// How long flows that began before a move are kept to the owner that they had.
     pub window: &'a dyn Fn(OriginIndex) -> Duration,
-    /// Whether a row has live flows in the flow table.
-    pub live: &'a dyn Fn(u32) -> bool,
+    /// What is known of a row's live flows in the flow table.
+    pub recorded: &'a dyn Fn(u32) -> Recorded,
+}
+
+/// The live flows of a row in the flow table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recorded {
+    /// There are some.
+    Some,
+    /// There is none.
+    None,
+    /// They have not been counted since the row's time was over.
+    Unknown,
 }
 
 /// How an origin stands, as the owner of flows that began before.
@@ -319,9 +330,17 @@ impl Step<'_> {
             0 => None,
             // As long as it has flows; and as these are counted now and then, for a while longer.
             ROW_LOOKUP => {
-                let live = || (self.circumstances.live)(self.row).then_some(now + idle);
                 let end = end.unwrap_or(now + idle);
-                if now < end { Some(end) } else { live() }
+                let recorded = if now < end {
+                    Recorded::Unknown
+                } else {
+                    (self.circumstances.recorded)(self.row)
+                };
+                match recorded {
+                    Recorded::Unknown => Some(end),
+                    Recorded::Some => Some(now + idle),
+                    Recorded::None => None,
+                }
             }
             _ => Some(now + idle),
         };

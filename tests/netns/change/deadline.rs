@@ -84,7 +84,7 @@ fn who_speaks_before_the_deadline_of_a_drain_stays_and_who_is_silent_does_not() 
     };
     let traffic = Traffic::start(&scene.lab)?;
     let silent = scene.lab.block_on(Silent::begin(&scene.lab))?;
-    assert!(traffic.has_lasting_with("blue/a"));
+    traffic.assert_lasting_with("blue/a");
 
     let drained = Instant::now();
     scene.reload(services.with(&[("a", 0.0), ("b", 1.0), ("c", 1.0)]))?;
@@ -102,7 +102,7 @@ fn who_speaks_before_the_deadline_of_a_drain_stays_and_who_is_silent_does_not() 
     })?;
     assert!(drained.elapsed() >= slow(DRAIN_DURATION));
     traffic.settle("the deadline has passed")?;
-    assert!(traffic.has_lasting_with("blue/a"), "who speaks stays");
+    traffic.assert_lasting_with("blue/a");
     assert!(!traffic.has_new_with("blue/a", done));
     scene.lab.block_on(silent.speak())?;
 

@@ -63,20 +63,20 @@ fn add_weigh_drain_and_remove(scene: &mut Scene, traffic: &mut Traffic) -> Resul
     scene.wait_share("b", 0.15, 0.25)?;
     traffic.settle("the weight of blue/b was halved")?;
 
-    assert!(traffic.has_lasting_with("blue/c"));
+    traffic.assert_lasting_with("blue/c");
     scene.reload(services.with(&[("a", 1.0), ("b", 0.5), ("c", 0.0)]))?;
     scene.wait_share("c", 0.0, 0.0)?;
     let drained = Instant::now();
     traffic.settle("blue/c was drained")?;
     assert!(!traffic.has_new_with("blue/c", drained));
-    assert!(traffic.has_lasting_with("blue/c"));
+    traffic.assert_lasting_with("blue/c");
 
     scene.reload(services.with(&[("a", 1.0), ("b", 0.5)]))?;
     traffic.settle("blue/c was removed")?;
     wait_windows(scene)?;
     traffic.settle("the window for flows with blue/c is over")?;
     assert!(!traffic.has_new_with("blue/c", drained));
-    assert!(traffic.has_lasting_with("blue/c"));
+    traffic.assert_lasting_with("blue/c");
 
     scene.reload(services)?;
     scene.wait_share("c", 0.3, 0.4)?;
@@ -116,7 +116,7 @@ fn fail_over_and_back(scene: &mut Scene, traffic: &mut Traffic) -> Result<()> {
     traffic.settle("blue goes on")?;
     for origin in ["green/a", "green/b"] {
         assert!(!traffic.has_new_with(origin, failed_back));
-        assert!(traffic.has_lasting_with(origin));
+        traffic.assert_lasting_with(origin);
     }
     Ok(())
 }

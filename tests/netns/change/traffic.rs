@@ -1,9 +1,10 @@
 //! The load of these labs, judged as a whole.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tests::netns::{Absences, Edge, Kind, Lab, Load, Mix, Records, eventually, slow};
+use tests::netns::{Absences, Edge, Kind, Lab, Load, Mix, Records, Rows, eventually, slow};
 
 use super::scene::Scene;
 use crate::DEADLINE;
@@ -103,12 +104,18 @@ impl Traffic {
         }
     }
 
-    /// Whether a lasting flow is with an origin.
-    pub(super) fn has_lasting_with(&self, origin: &str) -> bool {
-        self.loads.iter().any(|(load, _)| {
-            let owners = load.records().owners_at(Instant::now());
-            owners.values().any(|owner| owner == origin)
-        })
+    /// A lasting flow is with an origin.
+    pub(super) fn assert_lasting_with(&self, origin: &str) {
+        let mut flows: BTreeMap<String, usize> = BTreeMap::new();
+        for (load, _) in &self.loads {
+            for owner in load.records().owners_at(Instant::now()).into_values() {
+                *flows.entry(owner).or_default() += 1;
+            }
+        }
+        assert!(
+            flows.contains_key(origin),
+            "none is with {origin}: {flows:?}"
+        );
     }
 
     /// Whether an origin has answered a short connection that began since then.
@@ -163,8 +170,18 @@ pub(super) fn wait_quiet(edge: &mut Edge) -> Result<()> {
     edge.wait_long("no flow is recorded any more", DEADLINE * 3, |status| {
         status.0["flows"]["tracked"] == 0
     })?;
-    eventually("no row is at risk any more", DEADLINE * 2, || {
-        let rows = tests::netns::Rows::of(edge);
-        rows.is_ok_and(|rows| rows.0.iter().all(|row| row.flags.is_empty()))
-    })
+    let quiet = eventually("no row is at risk any more", DEADLINE * 2, || {
+        Rows::of(edge).is_ok_and(|rows| rows.0.iter().all(|row| row.flags.is_empty()))
+    });
+    let Err(error) = quiet else {
+        return Ok(());
+    };
+    let mut rows = Rows::of(edge)?.0;
+    rows.retain(|row| !row.flags.is_empty());
+    let some: Vec<_> = rows.iter().take(3).collect();
+    let flows = &edge.status()?.0["flows"];
+    Err(error.context(format!(
+        "{} rows are at risk: {some:?}; flows: {flows}",
+        rows.len()
+    )))
 }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, SystemTime};
 
 use lbxdp::config::model::HashKey;
-use lbxdp::steering::{Base, Circumstances, Member, Seed, Standing, next_rows};
+use lbxdp::steering::{Base, Circumstances, Member, Recorded, Seed, Standing, next_rows};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -59,7 +59,7 @@ pub fn measure(samples: u32) -> Vec<Cost> {
             idle: Duration::from_secs(300),
             standing: &|_| Standing::Answers,
             window: &|_| Duration::from_secs(300),
-            live: &|_| false,
+            recorded: &|_| Recorded::None,
         };
         costs.push(Cost::of(
             case("owners to rows, one down"),

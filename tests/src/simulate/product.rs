@@ -113,7 +113,7 @@ impl Product {
         for key in superfluous {
             self.tables.flows.lock().remove(&key);
         }
-        self.node.swept(tracked);
+        self.node.swept(tracked, self.now);
     }
 }
 

@@ -100,9 +100,12 @@ impl Node {
         self.settle(to);
     }
 
-    /// Hands the agent what a sweep of the flow table has found.
-    pub fn swept(&mut self, tracked: Tracked) {
-        self.state.set_tracked(tracked);
+    /// Hands the agent what a sweep of the flow table has found now, and brings the maps in line if
+    /// that matters to them.
+    pub fn swept(&mut self, tracked: Tracked, now: SystemTime) {
+        if self.state.swept_flows(tracked, Some(now)) {
+            self.settle(now);
+        }
     }
 
     /// What the maps hold.

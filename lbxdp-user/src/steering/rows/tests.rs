@@ -19,6 +19,8 @@ struct Lab {
     down: BTreeSet<OriginIndex>,
     gone: BTreeSet<OriginIndex>,
     live: BTreeSet<u32>,
+    /// Whether flows have been counted since every time that is over.
+    is_swept: bool,
 }
 
 impl Lab {
@@ -31,6 +33,7 @@ impl Lab {
             down: BTreeSet::new(),
             gone: BTreeSet::new(),
             live: BTreeSet::new(),
+            is_swept: true,
         };
         let rows = lab.step(owners, owners);
         assert_eq!(rows, quiet(owners));
@@ -53,7 +56,11 @@ impl Lab {
                 (false, false) => Standing::Answers,
             },
             window: &|_| WINDOW,
-            live: &|row| self.live.contains(&row),
+            recorded: &|row| match (self.is_swept, self.live.contains(&row)) {
+                (false, _) => Recorded::Unknown,
+                (true, true) => Recorded::Some,
+                (true, false) => Recorded::None,
+            },
         };
         next_rows(before, owners, homes, &circumstances)
     }
@@ -127,6 +134,20 @@ fn rows_with_live_flows_are_looked_up_until_these_are_over() {
     lab.now += IDLE - SECOND;
     assert_eq!(lab.settle(&[1, 2])[1], looked_up(2, 0, 0));
     lab.now += SECOND;
+    assert_eq!(lab.settle(&[1, 2]), quiet(&[1, 2]));
+}
+
+#[test]
+fn rows_that_may_have_flows_are_looked_up_until_these_are_counted_and_no_longer() {
+    let mut lab = Lab::new(&[1, 2]);
+    lab.down.insert(2);
+    lab.step(&[1, 1], &[1, 2]);
+    lab.down.clear();
+    lab.settle(&[1, 2]);
+    lab.is_swept = false;
+    lab.now += IDLE + SECOND;
+    assert_eq!(lab.settle(&[1, 2])[1], looked_up(2, 0, 0));
+    lab.is_swept = true;
     assert_eq!(lab.settle(&[1, 2]), quiet(&[1, 2]));
 }
 
