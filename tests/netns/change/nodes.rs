@@ -50,6 +50,11 @@ fn two_nodes(test: &str, forwarding: Forwarding) -> Result<()> {
     twin.leave(lab)?;
     traffic.absences.gap(failed);
     traffic.settle("a node has failed")?;
+    other.wait("the dead link is told", |status| {
+        status.0["node"]["problems"]
+            .to_string()
+            .contains("uplink is down or has no carrier")
+    })?;
     twin.mend(lab)?;
     other.wait_healthy()?;
     wait_agreement(&scene.edge, &other)?;

@@ -92,16 +92,24 @@ impl Owner {
         }
     }
 
-    /// Looks all next hops up. One that was known stays so while its neighbour does not answer:
-    /// its address has not become wrong by that.
-    pub(super) async fn resolve(&self) -> Hops {
+    /// Looks all next hops up. One that was known stays so while its neighbour does not answer, or
+    /// its link is down: its address has not become wrong by that, and the kernel may say up to a
+    /// second late that a link is up again.
+    pub(super) async fn resolve(&mut self) -> Hops {
         let keys = self.state.hop_keys();
         let (devices, keys): (BTreeSet<HopKey>, BTreeSet<HopKey>) =
             keys.into_iter().partition(|key| key.as_device().is_some());
         let queries: Vec<Query> = keys.iter().map(query).collect();
         let attached = &self.state.config().node.interfaces;
         let answers = self.network.next_hops(&queries, attached).await;
-        let hops = keys.into_iter().zip(answers).map(|(key, answer)| {
+        let mut down = BTreeSet::new();
+        let mut hops = Hops::new();
+        for (key, answer) in keys.into_iter().zip(answers) {
+            if let NextHop::Unresolved(Unresolved::Down { interface }) = &answer {
+                down.insert(format!(
+                    "{interface} is down or has no carrier: what goes that way is lost"
+                ));
+            }
             let hop = match (answer, self.state.hops().get(&key)) {
                 (NextHop::Unresolved(unresolved), Some(Ok(known))) if is_passing(&unresolved) => {
                     Ok(known.clone())
@@ -115,9 +123,11 @@ impl Owner {
                     mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
                 }),
             };
-            (key, hop)
-        });
-        hops.chain(self.devices(devices).await).collect()
+            hops.insert(key, hop);
+        }
+        self.problems.set(Part::Carrier, down.into_iter().collect());
+        hops.extend(self.devices(devices).await);
+        hops
     }
 
     /// Looks devices up that packets are handed over to.
@@ -180,14 +190,14 @@ fn device(name: &str, link: Option<&vnet::Link>) -> Result<Hop, String> {
 /// Whether a next hop is unresolved for a reason that says nothing against its last answer.
 const fn is_passing(unresolved: &Unresolved) -> bool {
     match unresolved {
-        Unresolved::Resolving { .. } | Unresolved::Silent { .. } | Unresolved::Unknown { .. } => {
-            true
-        }
+        Unresolved::Resolving { .. }
+        | Unresolved::Silent { .. }
+        | Unresolved::Unknown { .. }
+        | Unresolved::Down { .. } => true,
         Unresolved::NoRoute { .. }
         | Unresolved::Local
         | Unresolved::Forbidden
         | Unresolved::NoDevice { .. }
-        | Unresolved::Down { .. }
         | Unresolved::NotEthernet { .. }
         | Unresolved::Indirect { .. } => false,
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Part {
     Links,
+    Carrier,
     Probes,
     Maps,
     Filters,
@@ -26,7 +27,7 @@ impl Part {
             | Self::Attachment
             | Self::Sessions
             | Self::Flows => false,
-            Self::Pools => true,
+            Self::Carrier | Self::Pools => true,
         }
     }
 }
