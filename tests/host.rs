@@ -5,7 +5,7 @@ mod consistency;
 #[path = "host/isolation.rs"]
 mod isolation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Encapsulation, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_RESOLVED,
@@ -13,6 +13,7 @@ use lbxdp_ebpf::abi::{
 };
 use lbxdp_ebpf::encap::{InnerEthernet, Shape, prepare};
 use lbxdp_ebpf::mem::MemFrame;
+use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::Reason;
 use proptest::prelude::*;
 use tests::cases;
@@ -53,11 +54,13 @@ fn every_case_ends_as_its_sentence_says() {
 fn the_quick_way_ends_as_the_whole_one_or_declines() {
     let mut faults = Vec::new();
     let mut quick: BTreeMap<Reason, usize> = BTreeMap::new();
+    let mut events = BTreeSet::new();
     for case in cases::all().iter().filter(|case| case.hook == Hook::Xdp) {
         match host::run_quickly(case) {
             Ok(None) => {}
             Ok(Some(outcome)) => {
                 *quick.entry(outcome.reason).or_default() += 1;
+                events.extend(outcome.flows.events.keys().copied());
                 let whole = host::run(case);
                 if outcome != whole {
                     faults.push(format!(
@@ -81,6 +84,13 @@ fn the_quick_way_ends_as_the_whole_one_or_declines() {
         Reason::ReplyNat,
     ];
     assert_eq!(ends, wanted);
+    let all = [
+        FlowEvent::Hit,
+        FlowEvent::Inserted,
+        FlowEvent::Opened,
+        FlowEvent::Refused,
+    ];
+    assert_eq!(events, all.into());
 }
 
 #[test]

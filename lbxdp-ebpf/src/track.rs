@@ -67,6 +67,19 @@ impl Request {
         reserved: 0,
     };
 
+    /// Makes the entry that the flow is recorded by, and says where.
+    #[inline(always)]
+    fn enter(&mut self, origin: OriginIndex, identity: u32, sight: Sight, shows: Shows) -> Record {
+        self.entry.origin = origin;
+        self.entry.identity = identity;
+        self.entry.seen = Seen::first(sight);
+        if shows == Shows::Opens {
+            Record::First
+        } else {
+            Record::Flow
+        }
+    }
+
     /// The row's owner before, for this flow.
     #[inline(always)]
     fn previous(&self) -> OriginIndex {
@@ -92,9 +105,59 @@ enum Shows {
     Nothing,
 }
 
-/// The origin that the packet goes to: [`Origin::NONE`] if there is none for it.
+/// Where a packet goes, and what is to be noted of that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The origin: [`Origin::NONE`] if there is none for it.
+    pub origin: OriginIndex,
+    /// Whether its flow is recorded.
+    is_hit: bool,
+    record: Record,
+}
+
+/// Where a flow is to be recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Record {
+    Nowhere,
+    /// In `OPENING`, with the origin of the request's entry.
+    First,
+    /// In `FLOWS`, with the origin of the request's entry.
+    Flow,
+}
+
+impl Decision {
+    #[inline(always)]
+    const fn owned_by(origin: OriginIndex) -> Self {
+        Self {
+            origin,
+            is_hit: false,
+            record: Record::Nowhere,
+        }
+    }
+
+    #[inline(always)]
+    const fn hit(origin: OriginIndex, record: Record) -> Self {
+        Self {
+            origin,
+            is_hit: true,
+            record,
+        }
+    }
+}
+
+/// The origin that the packet goes to, all of it being noted: [`Origin::NONE`] if there is none for
+/// it.
 #[inline(always)]
 pub fn follow<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request) -> OriginIndex {
+    let decision = decide(frame, tables, request);
+    note(tables, request, decision);
+    decision.origin
+}
+
+/// Decides where the packet goes. Nothing is written but that a recorded flow has been seen, which
+/// may happen twice.
+#[inline(always)]
+pub fn decide<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request) -> Decision {
     let shows = shows(frame, request);
     let sight = Sight {
         tick: Seen::tick_of(tables.now_ns()),
@@ -102,9 +165,9 @@ pub fn follow<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request)
     };
     let Row { current, flags, .. } = request.row;
     if flags & ROW_LOOKUP != 0
-        && let Some(origin) = recorded(tables, request, shows, sight)
+        && let Some(decision) = recorded(tables, request, shows, sight)
     {
-        return origin;
+        return decision;
     }
     let previous = match shows {
         Shows::Opens | Shows::Moves => None,
@@ -122,19 +185,19 @@ pub fn follow<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request)
         Shows::Moves => flags & ROW_INSERT != 0 || request.displaced != 0,
         Shows::Nothing => false,
     };
-    let chosen = match previous {
-        Some(_) if shows == Shows::Nothing => return request.previous(),
+    let (origin, identity) = match previous {
+        Some(_) if shows == Shows::Nothing => return Decision::owned_by(request.previous()),
         Some(previous) => previous,
-        None if !at_risk => return current,
+        None if !at_risk => return Decision::owned_by(current),
         None => match usable(tables, current) {
             Some(identity) => (current, identity),
-            None => return current,
+            None => return Decision::owned_by(current),
         },
     };
-    (request.entry.origin, request.entry.identity) = chosen;
-    request.entry.seen = Seen::first(sight);
-    record(tables, request, shows);
-    request.entry.origin
+    Decision {
+        record: request.enter(origin, identity, sight, shows),
+        ..Decision::owned_by(origin)
+    }
 }
 
 /// The origin that the flow is recorded with, if it serves.
@@ -144,12 +207,11 @@ fn recorded<T: Tables>(
     request: &mut Request,
     shows: Shows,
     sight: Sight,
-) -> Option<OriginIndex> {
+) -> Option<Decision> {
     let seen = (shows != Shows::Nothing).then_some(sight);
     if let Some(entry) = tables.tracked(&request.flow, seen) {
         if usable(tables, entry.origin) == Some(entry.identity) {
-            tables.count_flow(FlowEvent::Hit);
-            return Some(entry.origin);
+            return Some(Decision::hit(entry.origin, Record::Nowhere));
         }
         request.displaced = 1;
     }
@@ -158,19 +220,23 @@ fn recorded<T: Tables>(
     if age > Tracked::OPENING_TICKS || usable(tables, entry.origin) != Some(entry.identity) {
         return None;
     }
-    tables.count_flow(FlowEvent::Hit);
-    if shows != Shows::Nothing {
-        request.entry.origin = entry.origin;
-        request.entry.identity = entry.identity;
-        request.entry.seen = Seen::first(sight);
-        record(tables, request, shows);
-    }
-    Some(entry.origin)
+    let record = if shows == Shows::Nothing {
+        Record::Nowhere
+    } else {
+        request.enter(entry.origin, entry.identity, sight, shows)
+    };
+    Some(Decision::hit(entry.origin, record))
 }
 
-/// Records the flow with the origin of the request's entry, unless too many are.
+/// Counts and records what was decided; a flow is not recorded if too many are.
 #[inline(always)]
-fn record<T: Tables>(tables: &T, request: &Request, shows: Shows) {
+pub fn note<T: Tables>(tables: &T, request: &Request, decision: Decision) {
+    if decision.is_hit {
+        tables.count_flow(FlowEvent::Hit);
+    }
+    if decision.record == Record::Nowhere {
+        return;
+    }
     let Some(interval_ns) = tables.node().map(|node| node.flow_interval_ns) else {
         return;
     };
@@ -180,7 +246,7 @@ fn record<T: Tables>(tables: &T, request: &Request, shows: Shows) {
         return;
     };
     tables.set_flow_allowance(left);
-    if shows == Shows::Opens {
+    if decision.record == Record::First {
         tables.set_opening(&request.flow, &request.entry);
         tables.count_flow(FlowEvent::Opened);
     } else {
@@ -227,7 +293,7 @@ fn shows<F: Frame>(frame: &F, request: &Request) -> Shows {
 }
 
 /// What [`FlowCounts`] counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FlowEvent {
     /// A flow was found.
     Hit,

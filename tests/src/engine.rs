@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use lbxdp_ebpf::abi::{FlowKey, Mapping, OriginIndex, Session, Tracked, TunnelIndex};
 use lbxdp_ebpf::mem::MemTables;
+use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::{Action, Reason};
 
 use crate::cases::{Case, Expect};
@@ -48,6 +49,8 @@ pub struct Flows {
     pub tracked: BTreeMap<FlowKey, Tracked>,
     /// Map `OPENING`.
     pub opening: BTreeMap<FlowKey, Tracked>,
+    /// Map `FLOW_COUNTERS`: what was counted at all.
+    pub events: BTreeMap<FlowEvent, u64>,
 }
 
 impl Flows {
@@ -72,6 +75,7 @@ impl Flows {
             mappings: tables.mappings.entries(),
             tracked: tables.flows.entries(),
             opening: tables.opening.entries(),
+            events: tables.flow_events.entries(),
         }
         .timeless()
     }

@@ -49,6 +49,8 @@ pub struct MemTables {
     pub flows: Entries<FlowKey, Tracked>,
     /// Map `OPENING`.
     pub opening: Entries<FlowKey, Tracked>,
+    /// Map `FLOW_COUNTERS`, as far as it counts.
+    pub flow_events: Entries<FlowEvent, u64>,
     /// What a CPU may record of flows, as every packet finds it.
     pub flow_allowance: Allowance,
     /// Map `VLANS`.
@@ -245,8 +247,9 @@ impl Tables for MemTables {
         self.opening.lock().remove(flow);
     }
 
-    /// Does nothing: counters are the kernel's.
-    fn count_flow(&self, _: FlowEvent) {}
+    fn count_flow(&self, event: FlowEvent) {
+        *self.flow_events.lock().entry(event).or_default() += 1;
+    }
 
     fn flow_allowance(&self) -> Allowance {
         self.flow_allowance

@@ -2,14 +2,13 @@
 //!
 //! What [`process`](super::process()) does with any packet is done here at once with one of which
 //! nothing special would be asked. A packet of which something would be is declined before anything
-//! is written, and goes the whole way. Both make the same of a packet, to the byte and the counter;
+//! is written (but that its flow has been seen), and goes the whole way. Both make the same of a packet, to the byte and the counter;
 //! the whole way is what defines it.
 //!
 //! Plain is TCP or UDP, without VLAN tag, IP options, extension headers or fragments, that fits and
 //! has hops left, opens no connection that is rewritten, and
 //! - is for no listener and cannot be an answer, or
-//! - is for a listener whose row is not at risk, and an origin with a known next hop that sees its
-//!   clients' addresses; or
+//! - is for a listener, and an origin with a known next hop that sees its clients' addresses; or
 //! - is an answer of such an origin in the node's own network, to a client with a known next hop.
 
 mod plain;

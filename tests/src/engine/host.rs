@@ -42,12 +42,12 @@ pub fn run_frame_at(hook: Hook, bytes: &[u8], tables: &MemTables, ingress: u32) 
 /// Runs a case the quick way; `None` if that is not for its packet.
 ///
 /// # Errors
-/// When the packet is declined, and not as it was.
+/// When the packet is declined, and not as it was, or not what the whole way then makes of it.
 pub fn run_quickly(case: &Case) -> Result<Option<Outcome>, String> {
     let tables = case.world.tables.clone();
     for earlier in &case.earlier {
         let frame = MemFrame::new(&earlier.bytes());
-        outcome(case.hook, frame, &tables, case.ingress);
+        ended(case.hook, frame, &tables, case.ingress);
     }
     run_frame_quickly(frame_of(case), &tables, case.ingress)
 }
@@ -61,32 +61,44 @@ pub fn run_frame_quickly(
     tables: &MemTables,
     ingress: u32,
 ) -> Result<Option<Outcome>, String> {
-    let (before, flows) = (frame.clone(), Flows::of(tables));
-    let verdict = quick(&mut frame, tables, ingress);
-    if flows != Flows::of(tables) {
-        return Err("the quick way remembers something".to_owned());
-    }
-    match verdict {
+    let before = frame.clone();
+    let whole = outcome(Hook::Xdp, before.clone(), tables, ingress);
+    leaving_flows(tables, || match quick(&mut frame, tables, ingress) {
         Some(verdict) => Ok(Some(Outcome {
-            flows,
+            flows: Flows::of(tables),
             ..told(verdict, &frame)
         })),
-        None if frame == before => Ok(None),
-        None => Err("the quick way declines a packet that it has changed".to_owned()),
-    }
+        None if frame != before => {
+            Err("the quick way declines a packet that it has changed".to_owned())
+        }
+        None if outcome(Hook::Xdp, before, tables, ingress) != whole => {
+            Err("the quick way remembers something of a packet that it declines".to_owned())
+        }
+        None => Ok(None),
+    })
 }
 
 fn outcome(hook: Hook, frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {
-    // The world is the next packet's too.
+    leaving_flows(tables, || {
+        let outcome = ended(hook, frame, tables, ingress);
+        let flows = Flows::of(tables);
+        Outcome { flows, ..outcome }
+    })
+}
+
+/// Does something, and leaves what is remembered of flows as it was: the world is the next packet's
+/// too.
+fn leaving_flows<T>(tables: &MemTables, work: impl FnOnce() -> T) -> T {
     let (sessions, mappings) = (tables.sessions.entries(), tables.mappings.entries());
     let (tracked, opening) = (tables.flows.entries(), tables.opening.entries());
-    let outcome = ended(hook, frame, tables, ingress);
-    let flows = Flows::of(tables);
+    let events = tables.flow_events.entries();
+    let done = work();
     *tables.sessions.lock() = sessions;
     *tables.mappings.lock() = mappings;
     *tables.flows.lock() = tracked;
     *tables.opening.lock() = opening;
-    Outcome { flows, ..outcome }
+    *tables.flow_events.lock() = events;
+    done
 }
 
 fn ended(hook: Hook, mut frame: MemFrame, tables: &MemTables, ingress: u32) -> Outcome {

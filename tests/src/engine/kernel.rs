@@ -8,6 +8,7 @@ use aya::programs::{Program, ProgramError, SchedClassifier, TestRun as _, TestRu
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use lbxdp_ebpf::abi::{Allowance, Count, Device, HandOver, Node, Traffic};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
+use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::{Action, Direction, Reason};
 use nix::errno::Errno;
 
@@ -141,7 +142,8 @@ impl Kernel {
     /// # Errors
     /// When the map cannot be read.
     pub fn flow_hits(&self) -> Result<u64> {
-        self.maps.flow_hits()
+        let events = self.maps.flow_events()?;
+        Ok(events.get(&FlowEvent::Hit).copied().unwrap_or_default())
     }
 
     /// Whether the kernel runs a frame with little room before it.

@@ -12,6 +12,7 @@ use lbxdp_ebpf::abi::{
     Table, Tracked, Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::mem::MemTables;
+use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::{Direction, Reason};
 use nix::errno::Errno;
 
@@ -179,6 +180,7 @@ impl Maps {
             flows,
             opening,
             flow_allowance,
+            flow_events: _,
             now_ns: _,
             node_routes: _,
         } = wanted;
@@ -271,6 +273,7 @@ impl Maps {
             mappings: mappings.context("map MAPPINGS")?,
             tracked: tracked.context("map FLOWS")?,
             opening: opening.context("map OPENING")?,
+            events: self.flow_events()?,
         }
         .timeless())
     }
@@ -301,10 +304,30 @@ impl Maps {
             .context("map ALLOWANCE")
     }
 
-    /// Reads how many packets of recorded flows have been seen.
-    pub(super) fn flow_hits(&self) -> Result<u64> {
+    /// Reads what was counted of flows.
+    pub(super) fn flow_events(&self) -> Result<BTreeMap<FlowEvent, u64>> {
+        let mut events = BTreeMap::new();
         let cpus = self.flow_counters.get(&0, 0).context("map FLOW_COUNTERS")?;
-        Ok(cpus.iter().map(|counts| counts.hits).sum())
+        for cpu in cpus.iter() {
+            let FlowCounts {
+                allowance: _,
+                hits,
+                inserted,
+                opened,
+                refused,
+            } = *cpu;
+            for (event, count) in [
+                (FlowEvent::Hit, hits),
+                (FlowEvent::Inserted, inserted),
+                (FlowEvent::Opened, opened),
+                (FlowEvent::Refused, refused),
+            ] {
+                if count > 0 {
+                    *events.entry(event).or_default() += count;
+                }
+            }
+        }
+        Ok(events)
     }
 
     /// Reads the counters of reasons.

@@ -23,8 +23,8 @@ pub(super) struct Plain {
     pub(super) class: u8,
     /// TTL or hop limit.
     pub(super) hops: u8,
-    /// Whether this is TCP with SYN.
-    pub(super) opens: bool,
+    /// Control bits of TCP, or 0.
+    pub(super) tcp_flags: u8,
 }
 
 impl Plain {
@@ -51,7 +51,7 @@ impl Plain {
             destination_port: Port::from_bytes(second.ports.destination.load()),
             class: ip.type_of_service,
             hops: ip.time_to_live,
-            opens: false,
+            tcp_flags: 0,
         }
         .whole(frame)
     }
@@ -79,7 +79,7 @@ impl Plain {
             destination_port: Port::from_bytes(second.ports.destination.load()),
             class: version_class << 4 | class_label >> 4,
             hops: ip.hop_limit,
-            opens: false,
+            tcp_flags: 0,
         }
         .whole(frame)
     }
@@ -87,10 +87,10 @@ impl Plain {
     /// The packet, if it is all there.
     #[inline(always)]
     fn whole<F: Frame>(mut self, frame: &F) -> Option<Self> {
-        let start = Self::START + self.outline.header_len as usize;
+        let start = self.transport();
         let transport_len = match self.outline.protocol {
             IPPROTO_TCP => {
-                self.opens = frame.at::<Tcp>(start)?.flags & TCP_SYN != 0;
+                self.tcp_flags = frame.at::<Tcp>(start)?.flags;
                 size_of::<Tcp>()
             }
             IPPROTO_UDP => size_of::<Udp>(),
@@ -103,6 +103,18 @@ impl Plain {
             return None;
         }
         Some(self)
+    }
+
+    /// Where the TCP or UDP header is.
+    #[inline(always)]
+    pub(super) const fn transport(&self) -> usize {
+        Self::START + self.outline.header_len as usize
+    }
+
+    /// Whether this is TCP with SYN.
+    #[inline(always)]
+    pub(super) const fn opens(&self) -> bool {
+        self.tcp_flags & TCP_SYN != 0
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ pub(super) fn reply<F: Frame, T: Tables>(
     packet: &Plain,
     ingress: u32,
 ) -> Option<Verdict> {
-    let suits = !packet.opens
+    let suits = !packet.opens()
         && packet.hops > 1
         && packet.outline.version.is_of(&reverse.address)
         && reverse.vnet == VnetId::LOCAL

@@ -2,8 +2,8 @@
 
 use super::Plain;
 use crate::abi::{
-    LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mode, Node, Origin, PATH_GRE_CHECKSUM,
-    PATH_RESOLVED, PATH_UDP_CHECKSUM, VnetId,
+    LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mode, Node, Origin, OriginIndex,
+    PATH_GRE_CHECKSUM, PATH_RESOLVED, PATH_UDP_CHECKSUM, Tracked, VnetId,
 };
 use crate::encap::{self, Inherited};
 use crate::frame::Frame;
@@ -13,9 +13,10 @@ use crate::parse::Version;
 use crate::pipeline::plan::{action, fits};
 use crate::steer;
 use crate::tables::Tables;
+use crate::track;
 use crate::verdict::{Reason, Slot, Verdict};
 use crate::wide::{self, Wide as _};
-use crate::wire::Ethernet;
+use crate::wire::{Ethernet, Udp};
 
 /// Sends a client's packet to its origin, as the plan of a request has it.
 #[inline(always)]
@@ -35,16 +36,64 @@ pub(super) fn request<F: Frame, T: Tables>(
     } else {
         hash::flow_hash(&node.hash_key, &packet.flow())
     };
-    let (row, _) = steer::row(tables, listener, hash).ok()?;
-    // What else there is may belong to a flow that is remembered.
-    if row.flags != 0 {
-        return None;
+    let (row, previous_rows) = steer::row(tables, listener, hash).ok()?;
+    if row.flags == 0 {
+        return send(
+            frame,
+            tables,
+            listener,
+            packet,
+            hash,
+            row.current,
+            || {},
+            ingress,
+        );
     }
-    let index = row.current;
+    let mut risk = track::Request {
+        flow: packet.flow(),
+        entry: Tracked {
+            hash,
+            listener: listener.counter,
+            ..Tracked::EMPTY
+        },
+        row: *row,
+        previous_rows,
+        listener_flags: listener.flags,
+        payload: (packet.transport() + size_of::<Udp>()) as u32,
+        tcp_flags: packet.tcp_flags,
+        ..track::Request::EMPTY
+    };
+    let decision = track::decide(frame, tables, &mut risk);
+    let note = || track::note(tables, &risk, decision);
+    send(
+        frame,
+        tables,
+        listener,
+        packet,
+        hash,
+        decision.origin,
+        note,
+        ingress,
+    )
+}
+
+/// Sends it to an origin. What is to be noted, is, once it is certain that it is sent.
+#[inline(always)]
+fn send<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    listener: &Listener,
+    packet: &Plain,
+    hash: u32,
+    index: OriginIndex,
+    note: impl FnOnce(),
+    ingress: u32,
+) -> Option<Verdict> {
     let origin = tables.origin(index)?;
     if !suits(&origin, packet) {
         return None;
     }
+    note();
     let path = &origin.path;
     // What is decided of the packet is read again when it has been written, rather than kept: each
     // thing that differs would be one more way through all headers for the verifier.
@@ -71,7 +120,7 @@ fn suits(origin: &Origin, packet: &Plain) -> bool {
     let path = &origin.path;
     let in_tunnel = encap::is_tunnel(path);
     let suits_mode = match origin.mode() {
-        Some(Mode::NatPreserve) => !packet.opens && packet.outline.version.is_of(&origin.address),
+        Some(Mode::NatPreserve) => !packet.opens() && packet.outline.version.is_of(&origin.address),
         Some(Mode::Dsr) => in_tunnel,
         Some(Mode::DsrL2) => !in_tunnel,
         Some(Mode::NatSnat) | None => false,
