@@ -178,6 +178,7 @@ fn every_case_of_the_benchmark_ends_as_it_must() {
     let effort = Effort {
         loads: 1,
         rounds: 1,
+        warm_up: 100,
         runs: 100,
         flows: vec![1, 64],
         only: Vec::new(),
@@ -206,6 +207,7 @@ fn every_case_of_the_benchmark_comes_back_over_a_link() {
     let effort = Effort {
         loads: 1,
         rounds: 2,
+        warm_up: 1_000,
         runs: 1_000,
         flows: vec![1, 64],
         only: Vec::new(),

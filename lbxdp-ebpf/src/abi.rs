@@ -57,7 +57,7 @@ pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
 pub use vlan::Vlan;
 
 /// Version of everything in this module; part of the path where maps are pinned.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Capacity of each map as the object declares it; the agent may load it with more.
 pub mod capacity {

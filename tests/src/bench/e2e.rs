@@ -96,9 +96,9 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
                         continue;
                     }
                     let (first, mask) = if is_flood {
-                        (fresh.take(2 * effort.runs)?, ALL_FLOWS - 1)
+                        (fresh.take(effort.packets())?, ALL_FLOWS - 1)
                     } else {
-                        let first = round.wrapping_mul(effort.runs).wrapping_mul(2);
+                        let first = round.wrapping_mul(effort.packets());
                         (first, flows - 1)
                     };
                     let packets = Packets {
@@ -107,7 +107,7 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
                         target: line.far(),
                     };
                     let sample = line
-                        .sample(&mut kernel, &mut programs, subject, packets, effort.runs)
+                        .sample(&mut kernel, &mut programs, subject, packets, effort)
                         .with_context(|| format!("case {}", subject.name))?;
                     samples.push(sample);
                 }

@@ -25,6 +25,8 @@ pub struct Effort {
     pub loads: u32,
     /// Samples of each program after each of that.
     pub rounds: u32,
+    /// Packets before each sample, which bring into the caches what the case uses.
+    pub warm_up: u32,
     /// Packets of a sample.
     pub runs: u32,
     /// Numbers of flows, each a power of two.
@@ -34,6 +36,11 @@ pub struct Effort {
 }
 
 impl Effort {
+    /// How many packets a sample takes in all.
+    pub(super) const fn packets(&self) -> u32 {
+        self.warm_up + self.runs
+    }
+
     /// Whether there can be so many flows.
     pub(super) fn check(&self) -> Result<()> {
         for flows in &self.flows {
@@ -94,10 +101,10 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
                     if !subject.flows.has_room(*flows) {
                         continue;
                     }
-                    expected.add(subject, 2 * effort.runs);
-                    let first = round.wrapping_mul(effort.runs).wrapping_mul(2);
+                    expected.add(subject, effort.packets());
+                    let first = round.wrapping_mul(effort.packets());
                     let sample = bench
-                        .sample(&mut kernel, subject, *flows, first, effort.runs)
+                        .sample(&mut kernel, subject, *flows, first, effort)
                         .with_context(|| format!("case {}", subject.name))?;
                     samples.push(sample);
                 }
@@ -199,19 +206,20 @@ impl Stand {
         Ok(())
     }
 
-    /// The time a packet takes, over `runs` packets after as many that bring into the caches what
-    /// the program uses, as its own traffic would; the first has the number `first`.
+    /// The time a packet takes; the first has the number `first`.
     fn sample(
         &mut self,
         kernel: &mut Kernel,
         subject: &Subject,
         flows: u32,
         first: u32,
-        runs: u32,
+        effort: &Effort,
     ) -> Result<Duration> {
         self.stimulate(kernel, subject, flows, first)?;
-        self.run(subject, runs)?;
-        self.run(subject, runs)
+        if effort.warm_up > 0 {
+            self.run(subject, effort.warm_up)?;
+        }
+        self.run(subject, effort.runs)
     }
 
     fn run(&mut self, subject: &Subject, runs: u32) -> Result<Duration> {

@@ -9,6 +9,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::Sample;
 use crate::bench::programs::{Packets, Programs};
+use crate::bench::stand::Effort;
 use crate::bench::subject::Subject;
 use crate::cases::world::ETH0;
 use crate::engine::kernel::Kernel;
@@ -46,14 +47,14 @@ impl Line {
         self.far
     }
 
-    /// Sends `runs` packets of a subject through its program, after as many that are not counted.
+    /// Sends packets of a subject through its program, first those that are not counted.
     pub(super) fn sample(
         &mut self,
         kernel: &mut Kernel,
         programs: &mut Programs,
         subject: &Subject,
         packets: Packets,
-        runs: u32,
+        effort: &Effort,
     ) -> Result<Sample> {
         programs.stimulate(kernel, subject, packets)?;
         let program = match subject.reason {
@@ -62,7 +63,10 @@ impl Line {
         };
         let near = attach(program, self.near.take(), ETH0);
         self.near = Some(near.context("cannot attach the program under test")?);
-        self.send(programs, subject, runs)?;
+        if effort.warm_up > 0 {
+            self.send(programs, subject, effort.warm_up)?;
+        }
+        let runs = effort.runs;
         let before = kernel.reasons()?;
         let sample = self.send(programs, subject, runs)?;
         if let Some(reason) = subject.reason {

@@ -19,7 +19,11 @@ pub(crate) struct Arguments {
     /// Samples of each case after each load.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Packets of each sample, after as many to warm up.
+    /// Packets before each sample that bring into the caches what the case uses, as its own traffic
+    /// would: so many that nearly all rows and flows are asked for.
+    #[arg(long, default_value_t = 200_000)]
+    warm_up: u32,
+    /// Packets of each sample.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
     /// Numbers of flows: powers of two.
@@ -45,6 +49,7 @@ impl Arguments {
             json: _,
             loads,
             rounds,
+            warm_up,
             runs,
             flows,
             only,
@@ -53,6 +58,7 @@ impl Arguments {
         let effort = Effort {
             loads: *loads,
             rounds: *rounds,
+            warm_up: *warm_up,
             runs: *runs,
             flows: flows.clone(),
             only: only.clone(),
