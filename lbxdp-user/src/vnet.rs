@@ -35,5 +35,5 @@ pub use device::{DEVICE_GROUP, Device, Families, GuePort, LinkKind};
 pub use network::{Network, NetworkEvent, Refusal};
 pub use observe::{ForeignRoute, Link, Observed};
 pub use plan::{Command, Plan, Problem, plan, removal};
-pub use resolve::{Hop, NextHop, Query, Unresolved};
+pub use resolve::{Hop, NextHop, Query, Routes, Unresolved};
 pub use wireguard::last_handshake;

@@ -59,6 +59,7 @@ pub(super) struct Owner {
     events: mpsc::Sender<Event>,
     due: Due,
     ticks: u64,
+    routes: vnet::Routes,
 }
 
 /// What is to be brought in line before the next event is waited for.
@@ -138,6 +139,7 @@ impl Owner {
             events,
             due: Due::all(),
             ticks: 0,
+            routes: vnet::Routes::default(),
         };
         // Before anything is made: what does not fit will not run.
         owner.fits(&mut owner.state.clone(), now)?;
@@ -170,6 +172,9 @@ impl Owner {
                 neighbours: _,
             }) => {
                 self.due.links |= links || routes;
+                if links || routes {
+                    self.routes.forget();
+                }
                 self.due.attachment |= links;
                 self.due.hops = true;
             }
@@ -183,6 +188,7 @@ impl Owner {
             }
             Event::Tick => {
                 self.ticks += 1;
+                self.routes.refresh(self.ticks as usize);
                 self.due.links |=
                     self.ticks.is_multiple_of(LINKS_EVERY) || self.repetition.is_put_off();
                 self.due.hops = true;

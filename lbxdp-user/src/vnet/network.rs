@@ -1,18 +1,24 @@
 //! The agent's netlink sockets: one for requests, one that hears of changes.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures_util::{Stream, StreamExt as _};
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
+    Emitable as _, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    NlasIterator, Parseable as _,
 };
-use rtnetlink::sys::AsyncSocket as _;
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{AsyncSocket as _, Socket};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+
+use crate::netlink;
 
 /// How long changes are gathered before one event tells of them.
 const COALESCE: Duration = Duration::from_millis(30);
@@ -35,6 +41,9 @@ const RECEIVE_BUFFER: u32 = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Network {
     handle: Handle,
+    /// For questions that are asked in great number: whoever waits for each answer through the
+    /// runtime waits far longer than the kernel takes.
+    direct: Arc<Mutex<Socket>>,
 }
 
 /// Something changed; what exactly is found out by looking.
@@ -95,7 +104,11 @@ impl Network {
         let (events, receiver) = mpsc::channel(1);
         let changes = messages.map(|(message, _)| NetworkEvent::of(&message));
         tokio::spawn(gather(changes, events));
-        Ok((Self { handle }, receiver))
+        let direct = Socket::new(NETLINK_ROUTE)
+            .and_then(|mut socket| socket.bind_auto().map(|_| socket))
+            .context("opening a netlink socket for routes")?;
+        let direct = Arc::new(Mutex::new(direct));
+        Ok((Self { handle, direct }, receiver))
     }
 
     /// Asks for a change and waits until the kernel has made it.
@@ -124,6 +137,26 @@ impl Network {
     ) -> Result<Option<RouteNetlinkMessage>, Refusal> {
         let answers = self.request(message, NLM_F_REQUEST).await?;
         Ok(answers.into_iter().next())
+    }
+
+    /// Asks for the route that the kernel would choose.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses, or has none.
+    pub(super) fn ask_route(
+        &self,
+        request: &RouteMessage,
+    ) -> Result<Option<RouteMessage>, Refusal> {
+        let mut body = vec![0; request.buffer_len()];
+        request.emit(&mut body);
+        // With an acknowledgement, which ends the answer.
+        let request = netlink::message(libc::RTM_GETROUTE, NLM_F_ACK, &body, &[]);
+        let socket = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = netlink::ask(&socket, &request)?;
+        Ok(answers
+            .first()
+            .and_then(|body| RouteMessage::parse(body).ok()))
     }
 
     /// Asks for everything that matches.

@@ -26,10 +26,16 @@ const INDIRECT: [&str; 6] = ["bond", "team", "bridge", "macvlan", "ipvlan", "vrf
 impl Network {
     /// Next hops, in the order of the queries.
     ///
-    /// The kernel decides about the route, with all its rules. Neighbours that are unknown, or
-    /// not confirmed of late, are asked for; so calling this every few seconds keeps them fresh.
-    /// `attached` names the interfaces that the program is attached to.
-    pub async fn next_hops(&self, queries: &[Query], attached: &[String]) -> Vec<NextHop> {
+    /// The kernel decides about the route, with all its rules; it is asked for those that are not
+    /// among `routes`, which are kept there. Neighbours that are unknown, or not confirmed of late,
+    /// are asked for; so calling this every few seconds keeps them fresh. `attached` names the
+    /// interfaces that the program is attached to.
+    pub async fn next_hops(
+        &self,
+        queries: &[Query],
+        attached: &[String],
+        routes: &mut Routes,
+    ) -> Vec<NextHop> {
         let surroundings = match self.surroundings().await {
             Ok(surroundings) => surroundings,
             Err(error) => {
@@ -39,19 +45,35 @@ impl Network {
                 return vec![unknown; queries.len()];
             }
         };
+        let mut wanted = BTreeSet::new();
         let mut hops = Vec::with_capacity(queries.len());
         for query in queries {
-            hops.push(match self.resolve(query, attached, &surroundings).await {
+            let route = self.route(query, &surroundings, routes);
+            let hop = route.and_then(|route| {
+                let way = surroundings.way(&route, query.destination, attached)?;
+                surroundings.follow(way, &mut wanted)
+            });
+            hops.push(match hop {
                 Ok(hop) => NextHop::Resolved(hop),
                 Err(unresolved) => NextHop::Unresolved(unresolved),
             });
+        }
+        for (interface, gateway) in wanted {
+            let request = message::use_neighbour(interface, gateway);
+            let request = RouteNetlinkMessage::NewNeighbour(request);
+            if let Err(refusal) = self.change(request, NLM_F_CREATE).await {
+                tracing::debug!(%gateway, %refusal, "cannot ask for the neighbour");
+            }
         }
         hops
     }
 
     /// The next hop of one query: as [`Network::next_hops`].
     pub async fn next_hop(&self, query: &Query, attached: &[String]) -> NextHop {
-        let hops = self.next_hops(std::slice::from_ref(query), attached).await;
+        let query = std::slice::from_ref(query);
+        let hops = self
+            .next_hops(query, attached, &mut Routes::default())
+            .await;
         hops.into_iter().next().expect("an answer for every query")
     }
 
@@ -83,19 +105,24 @@ impl Network {
             .await
             .map_err(|refusal| anyhow::anyhow!("asking the kernel for neighbours: {refusal}"))?;
         let neighbours = dump.iter().filter_map(neighbour).collect();
-        Ok(Surroundings { links, neighbours })
+        Ok(Surroundings::new(links, neighbours))
     }
 
-    async fn resolve(
+    /// The route of a query, asked for unless it is known.
+    fn route(
         &self,
         query: &Query,
-        attached: &[String],
         around: &Surroundings,
-    ) -> Result<Hop, Unresolved> {
+        routes: &mut Routes,
+    ) -> Result<Chosen, Unresolved> {
+        if let Some(known) = routes.0.get(query) {
+            return known.clone();
+        }
         let device = match &query.device {
             None => None,
             Some(name) => match around.links.get(name) {
                 Some(link) => Some(link.index),
+                // Soon it may be there.
                 None => {
                     return Err(Unresolved::NoDevice {
                         device: name.clone(),
@@ -104,42 +131,47 @@ impl Network {
             },
         };
         let request = message::route_to(query.destination, query.source, device);
-        let route = match self.get(RouteNetlinkMessage::GetRoute(request)).await {
-            Ok(Some(RouteNetlinkMessage::NewRoute(route))) => Chosen::of(&route),
-            Ok(_) => return Err(no_route("the kernel gave none")),
-            Err(refusal) => return Err(refused(&refusal)),
+        let route = match self.ask_route(&request) {
+            Ok(Some(route)) => Ok(Chosen::of(&route)),
+            Ok(None) => Err(no_route("the kernel gave none")),
+            Err(refusal) => Err(refused(&refusal)),
         };
-        let way = around.way(&route, query.destination, attached)?;
-        let neighbour = around.neighbours.get(&(way.asked, way.gateway));
-        if neighbour.is_none_or(|neighbour| neighbour.wants_asking()) {
-            let request = message::use_neighbour(way.asked, way.gateway);
-            let request = RouteNetlinkMessage::NewNeighbour(request);
-            if let Err(refusal) = self.change(request, NLM_F_CREATE).await {
-                tracing::debug!(gateway = %way.gateway, %refusal, "cannot ask for the neighbour");
-            }
-        }
-        let interface = way.name;
-        let gateway = way.gateway;
-        match neighbour {
-            Some(Neighbour {
-                mac: Some(mac),
-                state,
-            }) if is_usable(*state) => Ok(Hop {
-                gateway_mac: *mac,
-                ..way.hop
-            }),
-            Some(Neighbour {
-                state: NeighbourState::Failed,
-                ..
-            }) => Err(Unresolved::Silent { gateway, interface }),
-            Some(_) | None => Err(Unresolved::Resolving { gateway, interface }),
-        }
+        routes.0.insert(query.clone(), route.clone());
+        route
+    }
+}
+
+/// Routes that the kernel has chosen, so that it is not asked for all of them again and again.
+///
+/// They hold until a link, a route or a rule changes; and as not every change is told, each is
+/// [let go of](Routes::refresh) now and then.
+#[derive(Clone, Default, Debug)]
+pub struct Routes(BTreeMap<Query, Result<Chosen, Unresolved>>);
+
+impl Routes {
+    /// How many calls of [`Routes::refresh`] let go of each route once.
+    const TURNS: usize = 30;
+
+    /// Lets go of all.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// Lets go of some, others each time.
+    pub fn refresh(&mut self, turn: usize) {
+        let mut number = 0;
+        self.0.retain(|_, _| {
+            number += 1;
+            number % Self::TURNS != turn % Self::TURNS
+        });
     }
 }
 
 /// Links and neighbours, at one moment.
 struct Surroundings {
     links: BTreeMap<String, Link>,
+    /// Names of the links.
+    names: BTreeMap<u32, String>,
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
 }
 
@@ -160,6 +192,7 @@ impl Neighbour {
 }
 
 /// The route that the kernel chose.
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Chosen {
     kind: RouteType,
     oif: Option<u32>,
@@ -178,6 +211,15 @@ struct Way {
 }
 
 impl Surroundings {
+    fn new(links: BTreeMap<String, Link>, neighbours: BTreeMap<(u32, IpAddr), Neighbour>) -> Self {
+        let names = links.iter().map(|(name, link)| (link.index, name.clone()));
+        Self {
+            names: names.collect(),
+            links,
+            neighbours,
+        }
+    }
+
     fn way(
         &self,
         route: &Chosen,
@@ -243,7 +285,30 @@ impl Surroundings {
     }
 
     fn by_index(&self, index: u32) -> Option<(&String, &Link)> {
-        self.links.iter().find(|(_, link)| link.index == index)
+        self.links.get_key_value(self.names.get(&index)?)
+    }
+
+    /// The hop at the end of a way; what of its neighbour is to be asked for is `wanted`.
+    fn follow(&self, way: Way, wanted: &mut BTreeSet<(u32, IpAddr)>) -> Result<Hop, Unresolved> {
+        let neighbour = self.neighbours.get(&(way.asked, way.gateway));
+        if neighbour.is_none_or(Neighbour::wants_asking) {
+            wanted.insert((way.asked, way.gateway));
+        }
+        let (interface, gateway) = (way.name, way.gateway);
+        match neighbour {
+            Some(Neighbour {
+                mac: Some(mac),
+                state,
+            }) if is_usable(*state) => Ok(Hop {
+                gateway_mac: *mac,
+                ..way.hop
+            }),
+            Some(Neighbour {
+                state: NeighbourState::Failed,
+                ..
+            }) => Err(Unresolved::Silent { gateway, interface }),
+            Some(_) | None => Err(Unresolved::Resolving { gateway, interface }),
+        }
     }
 }
 
@@ -343,10 +408,7 @@ mod tests {
 
     fn around(links: &[(&str, Link)]) -> Surroundings {
         let named = |(name, link): &(&str, Link)| ((*name).to_owned(), link.clone());
-        Surroundings {
-            links: links.iter().map(named).collect(),
-            neighbours: BTreeMap::new(),
-        }
+        Surroundings::new(links.iter().map(named).collect(), BTreeMap::new())
     }
 
     fn by(oif: u32) -> Chosen {

@@ -101,7 +101,10 @@ impl Owner {
             keys.into_iter().partition(|key| key.as_device().is_some());
         let queries: Vec<Query> = keys.iter().map(query).collect();
         let attached = &self.state.config().node.interfaces;
-        let answers = self.network.next_hops(&queries, attached).await;
+        let answers = self
+            .network
+            .next_hops(&queries, attached, &mut self.routes)
+            .await;
         let mut down = BTreeSet::new();
         let mut hops = Hops::new();
         for (key, answer) in keys.into_iter().zip(answers) {

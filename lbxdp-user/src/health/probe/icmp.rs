@@ -46,16 +46,8 @@ async fn ping(spec: &ProbeSpec) -> io::Result<()> {
 fn open(spec: &ProbeSpec) -> io::Result<Socket> {
     let kind = Type::RAW.nonblocking();
     let socket = match spec.target {
-        IpAddr::V4(_) => {
-            let socket = Socket::new(Domain::IPV4, kind, Some(Protocol::ICMPV4))?;
-            setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
-            socket
-        }
-        IpAddr::V6(_) => {
-            let socket = Socket::new(Domain::IPV6, kind, Some(Protocol::ICMPV6))?;
-            setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?;
-            socket
-        }
+        IpAddr::V4(_) => Socket::new(Domain::IPV4, kind, Some(Protocol::ICMPV4))?,
+        IpAddr::V6(_) => Socket::new(Domain::IPV6, kind, Some(Protocol::ICMPV6))?,
     };
     if let Some(device) = &spec.device {
         socket.bind_device(Some(device.as_bytes()))?;
@@ -64,6 +56,12 @@ fn open(spec: &ProbeSpec) -> io::Result<Socket> {
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     socket.connect(&SocketAddr::new(spec.target, 0).into())?;
+    // Now that it is connected: before, it would be told of errors about anybody's packets.
+    match spec.target {
+        IpAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+        IpAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+    }
+    socket.take_error()?;
     Ok(socket)
 }
 
