@@ -7,6 +7,7 @@
 
 mod descriptors;
 mod events;
+mod memory;
 mod owner;
 mod report;
 mod watchdog;

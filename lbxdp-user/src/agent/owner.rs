@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
+use super::memory::Memory;
 use super::report::{Report, health_name, timestamp};
 use super::watchdog::Standing;
 use super::{Event, Options, descriptors};
@@ -59,6 +60,7 @@ pub(super) struct Owner {
     events: mpsc::Sender<Event>,
     due: Due,
     ticks: u64,
+    memory: Memory,
     routes: vnet::Routes,
 }
 
@@ -139,6 +141,7 @@ impl Owner {
             events,
             due: Due::all(),
             ticks: 0,
+            memory: Memory::default(),
             routes: vnet::Routes::default(),
         };
         // Before anything is made: what does not fit will not run.
@@ -197,6 +200,7 @@ impl Owner {
                 if self.probers.has_ended() {
                     self.settle_probes();
                 }
+                self.memory.give_back();
                 self.sweep_sessions();
                 self.sweep_flows();
             }
@@ -315,6 +319,7 @@ impl Owner {
     }
 
     fn settle_maps(&mut self, now: SystemTime) {
+        self.memory.used();
         let desired = self.state.desired(self.dataplane.content(), now);
         let problems = match self.dataplane.sync(&desired) {
             Ok(report) => {

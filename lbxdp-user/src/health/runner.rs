@@ -155,7 +155,8 @@ async fn run(
     let mut ticks = interval_at(Instant::now() + schedule.second, schedule.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        let result = probe(&spec).await;
+        // Apart, so that a task takes room for a probe only while there is one.
+        let result = Box::pin(probe(&spec)).await;
         let at = SystemTime::now();
         let served = keys.borrow_and_update().clone();
         for key in served {

@@ -140,11 +140,17 @@ pub fn owners_in_force(rows: &[Row], size: u32) -> Vec<OriginIndex> {
 /// The number of rows of each origin; vacant rows are not counted.
 #[must_use]
 pub fn shares(rows: &[Row]) -> BTreeMap<OriginIndex, u32> {
-    let mut shares = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.current != Origin::NONE) {
-        *shares.entry(row.current).or_default() += 1;
+    let owners = || {
+        let owners = rows.iter().map(|row| row.current);
+        owners.filter(|owner| *owner != Origin::NONE)
+    };
+    // Slots are given out from 0 on, so that this is not longer than there are origins.
+    let mut counts = vec![0; owners().max().map_or(0, |last| usize::from(last) + 1)];
+    for owner in owners() {
+        counts[usize::from(owner)] += 1;
     }
-    shares
+    let some = (0..).zip(counts).filter(|(_, count)| *count > 0);
+    some.collect()
 }
 
 /// Rows that are not at risk.

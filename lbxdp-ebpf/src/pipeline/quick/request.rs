@@ -78,6 +78,7 @@ pub(super) fn request<F: Frame, T: Tables>(
 }
 
 /// Sends it to an origin. What is to be noted, is, once it is certain that it is sent.
+#[expect(clippy::too_many_arguments, reason = "a step of the one way through")]
 #[inline(always)]
 fn send<F: Frame, T: Tables>(
     frame: &mut F,
