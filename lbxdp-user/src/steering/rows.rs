@@ -122,7 +122,7 @@ pub fn next_rows(
     NextRows {
         rows,
         previous_rows,
-        windows: Windows::new(ends),
+        windows: Windows::new(&ends),
     }
 }
 
