@@ -135,8 +135,9 @@ pub fn reference() -> String {
 const INTRODUCTION: &str = "\
 # Metrics
 
-Made from the declarations in `lbxdp-user/src/metrics`; a test keeps it so. `lbxdp metrics` prints
-them. Counters begin anew with maps or agent; times are seconds since 1970.
+Made from the declarations in `lbxdp-user/src/metrics`; a test keeps it so. The agent serves them at
+`http://ADDRESS/metrics` if `node.metrics_listen` says where, and `lbxdp metrics` prints them.
+Counters begin anew with maps or agent; times are seconds since 1970.
 ";
 
 /// A duration as metrics have it.

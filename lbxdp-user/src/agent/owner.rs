@@ -2,6 +2,7 @@
 
 mod attachment;
 mod flows;
+mod metrics;
 mod network;
 mod problems;
 mod reload;
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
+use super::exporter::Exporter;
 use super::report::{Report, health_name, timestamp};
 use super::watchdog::Standing;
 use super::{Event, Options, descriptors};
@@ -56,6 +58,7 @@ pub(super) struct Owner {
     repetition: Repetition,
     sweeps: Sweeps,
     flow_sweeps: FlowSweeps,
+    exporter: Option<Exporter>,
     events: mpsc::Sender<Event>,
     due: Due,
     ticks: u64,
@@ -70,6 +73,7 @@ struct Due {
     /// Only what health alone changes in the maps.
     health: bool,
     attachment: bool,
+    metrics: bool,
 }
 
 impl Due {
@@ -80,6 +84,7 @@ impl Due {
             maps: true,
             health: true,
             attachment: true,
+            metrics: true,
         }
     }
 }
@@ -135,6 +140,7 @@ impl Owner {
             repetition: Repetition::default(),
             sweeps: Sweeps::default(),
             flow_sweeps: FlowSweeps::default(),
+            exporter: None,
             events,
             due: Due::all(),
             ticks: 0,
@@ -188,6 +194,7 @@ impl Owner {
                 self.due.hops = true;
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
+                self.due.metrics |= !self.problems.of(Part::Metrics).is_empty();
                 if self.probers.has_ended() {
                     self.settle_probes();
                 }
@@ -236,6 +243,9 @@ impl Owner {
                 self.settle_filters();
             }
             self.settle_attachment();
+        }
+        if due.metrics {
+            self.settle_metrics().await;
         }
         // A heartbeat says that the maps are as they should be.
         if self.problems.of(Part::Maps).is_empty()

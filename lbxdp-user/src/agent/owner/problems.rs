@@ -12,6 +12,7 @@ pub(super) enum Part {
     Attachment,
     Sessions,
     Flows,
+    Metrics,
     Pools,
 }
 
@@ -25,7 +26,8 @@ impl Part {
             | Self::Filters
             | Self::Attachment
             | Self::Sessions
-            | Self::Flows => false,
+            | Self::Flows
+            | Self::Metrics => false,
             Self::Pools => true,
         }
     }
