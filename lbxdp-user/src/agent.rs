@@ -7,6 +7,7 @@
 
 mod descriptors;
 mod events;
+mod exporter;
 mod memory;
 mod owner;
 mod report;

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod detach;
 pub mod explain;
 pub mod map;
+pub mod metrics;
 mod place;
 pub mod run;
 pub mod status;
@@ -40,6 +41,8 @@ pub enum Verb {
     Check(check::CheckArgs),
     /// Show load balancers, pools, origins, virtual networks and tunnels.
     Status(status::Args),
+    /// Print what `status` knows as metrics for Prometheus, once.
+    Metrics(metrics::Args),
     /// Read the maps, with the agent alive or dead.
     Map(map::Args),
     /// Show what becomes of a packet, step by step, and why.
@@ -60,6 +63,7 @@ impl Cli {
             Verb::Run(args) => run::run(&args),
             Verb::Check(args) => check::run(&args, out),
             Verb::Status(args) => status::run(&args, out),
+            Verb::Metrics(args) => metrics::run(&args, out),
             Verb::Map(args) => map::run(&args, out),
             Verb::Explain(args) => explain::run(&args, out),
             Verb::Detach(args) => detach::run(&args, out),

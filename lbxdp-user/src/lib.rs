@@ -12,6 +12,7 @@
 //! dataplane  program and maps: load, pin, attach, write, read live
 //! pulse      signs of life of tasks, for the agent's watchdog
 //! netlink    messages that no library has types for
+//! metrics    a status as metrics for Prometheus                       (pure)
 //! api, cli   the control socket and the verbs
 //! ```
 
@@ -25,6 +26,7 @@ pub mod flows;
 pub mod fnv;
 pub mod health;
 pub mod log;
+pub mod metrics;
 mod netlink;
 #[forbid(unsafe_code)]
 pub mod pulse;

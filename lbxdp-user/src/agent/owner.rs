@@ -2,6 +2,7 @@
 
 mod attachment;
 mod flows;
+mod metrics;
 mod network;
 mod problems;
 mod reload;
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use tokio::sync::mpsc;
 
+use super::exporter::Exporter;
 use super::memory::Memory;
 use super::report::{Report, health_name, timestamp};
 use super::watchdog::Standing;
@@ -57,6 +59,7 @@ pub(super) struct Owner {
     repetition: Repetition,
     sweeps: Sweeps,
     flow_sweeps: FlowSweeps,
+    exporter: Option<Exporter>,
     events: mpsc::Sender<Event>,
     due: Due,
     ticks: u64,
@@ -73,6 +76,7 @@ struct Due {
     /// Only what health alone changes in the maps.
     health: bool,
     attachment: bool,
+    metrics: bool,
 }
 
 impl Due {
@@ -83,6 +87,7 @@ impl Due {
             maps: true,
             health: true,
             attachment: true,
+            metrics: true,
         }
     }
 }
@@ -138,6 +143,7 @@ impl Owner {
             repetition: Repetition::default(),
             sweeps: Sweeps::default(),
             flow_sweeps: FlowSweeps::default(),
+            exporter: None,
             events,
             due: Due::all(),
             ticks: 0,
@@ -197,6 +203,7 @@ impl Owner {
                 self.due.hops = true;
                 self.due.maps |= !self.problems.of(Part::Maps).is_empty();
                 self.due.attachment = true;
+                self.due.metrics |= !self.problems.of(Part::Metrics).is_empty();
                 if self.probers.has_ended() {
                     self.settle_probes();
                 }
@@ -246,6 +253,9 @@ impl Owner {
                 self.settle_filters();
             }
             self.settle_attachment();
+        }
+        if due.metrics {
+            self.settle_metrics().await;
         }
         // A heartbeat says that the maps are as they should be.
         if self.problems.of(Part::Maps).is_empty()

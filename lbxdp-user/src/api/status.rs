@@ -3,6 +3,7 @@
 //! Names are those of the configuration. Times are RFC 3339 in UTC; bytes are of
 //! whole frames as they arrived; shares are of rows, 0 to 1.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::Heartbeat;
@@ -128,6 +129,16 @@ pub struct Listener {
     /// What it has carried.
     #[serde(flatten)]
     pub traffic: Traffic,
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            IpAddr::V4(address) => write!(f, "{address}")?,
+            IpAddr::V6(address) => write!(f, "[{address}]")?,
+        }
+        write!(f, ":{}/{}", self.ports, self.protocol)
+    }
 }
 
 /// Packets and bytes, both ways.
@@ -298,6 +309,14 @@ pub struct Flows {
 pub struct SourcePorts {
     /// VNet, address, port and protocol.
     pub towards: String,
+    /// Its VNet; `local` is the node's own network.
+    pub virtual_network: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
     /// How many are taken.
     pub taken: usize,
     /// How many there are.

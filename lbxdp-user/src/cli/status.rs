@@ -1,7 +1,6 @@
 //! `lbxdp status`
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -142,14 +141,10 @@ fn print_load_balancers(status: &Status, out: &mut dyn Write) -> anyhow::Result<
     ]);
     for balancer in &status.load_balancers {
         for listener in &balancer.listeners {
-            let address = match listener.address {
-                IpAddr::V4(address) => address.to_string(),
-                IpAddr::V6(address) => format!("[{address}]"),
-            };
             let traffic = &listener.traffic;
             listeners.add_row([
                 balancer.name.clone(),
-                format!("{address}:{}/{}", listener.ports, listener.protocol),
+                listener.to_string(),
                 balancer.serving.clone(),
                 amount(traffic.packets),
                 amount(traffic.bytes),

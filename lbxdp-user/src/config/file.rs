@@ -11,7 +11,7 @@ mod unsupported;
 mod value;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ section! {
         pin_path: PathBuf,
         /// The agent's control socket. Default `"/run/lbxdp.sock"`.
         socket: PathBuf,
+        /// Address and port at which the agent serves metrics for Prometheus over HTTP, at `/metrics`, as in `"127.0.0.1:9733"`; anybody who reaches it can read them. Default: nowhere.
+        metrics_listen: SocketAddr,
         /// Whether the agent may switch on IP forwarding where replies need it. Default `true`.
         manage_sysctls: bool,
         /// Whether echo requests (pings) to the addresses of listeners are answered, by the node itself. Default `true`.

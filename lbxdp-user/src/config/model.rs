@@ -6,7 +6,7 @@ mod wireguard;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ pub struct Node {
     pub pin_path: PathBuf,
     /// The agent's control socket.
     pub socket: PathBuf,
+    /// Where metrics are served, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Whether the agent may set the sysctls that the data path needs (`forwarding`).
     pub manage_sysctls: bool,
     /// Whether echo requests to the addresses of listeners are answered.

@@ -491,6 +491,24 @@ fn equal_texts_mean_equal_configurations() {
 }
 
 #[test]
+fn metrics_are_served_nowhere_unless_configured_and_not_to_everybody_without_a_word() {
+    assert_eq!(good(VNETS).config.node.metrics_listen, None);
+    let at = |address: &str| {
+        let key = format!("interfaces = [\"eth0\"]\nmetrics_listen = {address:?}");
+        good(&edited(VNETS, &[("interfaces = [\"eth0\"]", &key)]))
+    };
+    for address in ["127.0.0.1:9733", "[2001:db8::1]:9733", "198.51.100.10:81"] {
+        let loaded = at(address);
+        assert_eq!(loaded.config.node.metrics_listen, address.parse().ok());
+        assert_eq!(loaded.warnings, []);
+    }
+    for address in ["0.0.0.0:9733", "[::]:9733"] {
+        let warnings = at(address).warnings;
+        assert_eq!(warnings[0].path, "node.metrics_listen");
+    }
+}
+
+#[test]
 fn the_reference_on_disk_is_the_one_the_code_makes() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
     if std::env::var_os("UPDATE_REFERENCE").is_some() {

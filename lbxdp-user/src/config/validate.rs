@@ -10,6 +10,7 @@ mod capacity;
 mod clients;
 mod encapsulation;
 mod load_balancer;
+mod metrics;
 mod monitor;
 mod name;
 mod node;
@@ -53,6 +54,7 @@ pub(super) fn validate(file: &File, folder: Option<&Path>, report: &mut Report<'
     reach::check(&config, report);
     service::check(&config, report);
     snat::check(&config, report);
+    metrics::check(&config, report);
     capacity::check(&config, report);
     unused::check(&config, report);
     config

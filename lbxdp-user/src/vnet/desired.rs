@@ -319,6 +319,7 @@ pub(super) mod tests {
                 hash_key: HashKey([0; 16]),
                 pin_path: PathBuf::from("/sys/fs/bpf/lbxdp"),
                 socket: PathBuf::from("/run/lbxdp.sock"),
+                metrics_listen: None,
                 manage_sysctls: true,
                 answer_echo: true,
                 icmp_rate: 1000,

@@ -13,6 +13,7 @@ pub(super) enum Part {
     Attachment,
     Sessions,
     Flows,
+    Metrics,
     Pools,
 }
 
@@ -26,7 +27,8 @@ impl Part {
             | Self::Filters
             | Self::Attachment
             | Self::Sessions
-            | Self::Flows => false,
+            | Self::Flows
+            | Self::Metrics => false,
             Self::Carrier | Self::Pools => true,
         }
     }

@@ -70,7 +70,10 @@ impl Owner {
                 rest = rest.max(took * SWEEP_SHARE);
                 let config = self.state.config();
                 let room = capacity::SESSIONS as usize;
-                let shortages = sessions::shortages(&census, room, |to| ports_towards(config, to));
+                let shortages = sessions::shortages(&census, room, |to| {
+                    let ports = ports_towards(config, to, 0)?;
+                    Some((ports.available, ports.towards))
+                });
                 self.due.maps |= self.state.swept_sessions(&census.by_origin, began);
                 self.sweeps.census = census;
                 shortages
@@ -87,14 +90,7 @@ impl Owner {
         let mut ports: Vec<api::SourcePorts> = census
             .by_destination
             .iter()
-            .filter_map(|(to, &taken)| {
-                let (available, towards) = ports_towards(config, to)?;
-                Some(api::SourcePorts {
-                    towards,
-                    taken,
-                    available,
-                })
-            })
+            .filter_map(|(to, &taken)| ports_towards(config, to, taken))
             .collect();
         ports.sort_by_key(|ports| std::cmp::Reverse(ports.taken));
         api::Sessions {
@@ -105,9 +101,9 @@ impl Owner {
     }
 }
 
-/// How many source ports there are towards a destination, and how it is called; `None` if it is
-/// not configured any more.
-fn ports_towards(config: &Config, to: &Service) -> Option<(usize, String)> {
+/// The source ports that there are towards a destination, of which so many are taken; `None` if it
+/// is not configured any more.
+fn ports_towards(config: &Config, to: &Service, taken: usize) -> Option<api::SourcePorts> {
     let vnet_of = |origin: &Origin| reconcile::vnet_id(config, origin.virtual_network.as_deref());
     let origin = config
         .pools
@@ -125,8 +121,13 @@ fn ports_towards(config: &Config, to: &Service) -> Option<(usize, String)> {
     };
     let vnet = origin.virtual_network.as_deref().unwrap_or("local");
     let socket = std::net::SocketAddr::new(origin.address, Port::get(to.port));
-    Some((
-        addresses.saturating_mul(SnatRange::PORTS.into()),
-        format!("{vnet} {socket}/{protocol}"),
-    ))
+    Some(api::SourcePorts {
+        towards: format!("{vnet} {socket}/{protocol}"),
+        virtual_network: vnet.to_owned(),
+        address: socket.ip(),
+        port: socket.port(),
+        protocol: protocol.to_owned(),
+        taken,
+        available: addresses.saturating_mul(SnatRange::PORTS.into()),
+    })
 }

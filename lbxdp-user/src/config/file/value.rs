@@ -1,7 +1,7 @@
 //! Values of single keys: numbers, addresses, durations.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,6 +88,25 @@ from_string!(IpAddr, "an IP address", |text| {
         } else {
             "write it as in \"192.0.2.1\" or \"2001:db8::1\"".to_owned()
         }
+    })
+});
+from_string!(SocketAddr, "an IP address with a port", |text| {
+    const FORM: &str = "write it as in \"127.0.0.1:9733\" or \"[::1]:9733\"";
+    let address = text.parse::<SocketAddr>().map_err(|_| {
+        match text.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => format!("add the port, as in \"{}\"", SocketAddr::new(address, 9733)),
+            Err(_) if text.starts_with(':') => {
+                format!("{FORM}; \"0.0.0.0\" is any of the node's addresses")
+            }
+            Err(_) if text.bytes().any(|b| b.is_ascii_alphabetic()) && !text.contains('[') => {
+                format!("host names are not resolved: {FORM}")
+            }
+            Err(_) => FORM.to_owned(),
+        }
+    })?;
+    Ok(match address.ip().to_canonical() {
+        canonical if canonical == address.ip() => address,
+        canonical => Self::new(canonical, address.port()),
     })
 });
 from_string!(IpNet, "an IP prefix", |text| {

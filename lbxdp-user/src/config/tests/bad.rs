@@ -73,6 +73,14 @@ fn there_are_enough_of_them() {
 const NODE: &[Bad] = bad! {
     VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nsnat_timeouts = { udp = \"0s\" }" } -> "node.snat_timeouts.udp": "out of range", "7days";
     VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nsnat = [\"203.0.113.8/24\"]" } -> "node.snat[0]": "bits set", "203.0.113.0/24";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = \"127.0.0.1\"" } -> "node.metrics_listen": "not an IP address with a port", "add the port", "\"127.0.0.1:9733\"";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = \"::1\"" } -> "node.metrics_listen": "add the port", "\"[::1]:9733\"";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = \":9733\"" } -> "node.metrics_listen": "0.0.0.0";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = \"localhost:9733\"" } -> "node.metrics_listen": "host names are not resolved";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = 9733" } -> "node.metrics_listen": "expected an IP address with a port", "an integer";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = \"127.0.0.1:0\"" } -> "node.metrics_listen": "port 0";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = \"224.0.0.1:9733\"" } -> "node.metrics_listen": "multicast";
+    VNETS { "interfaces = [\"eth0\"]" => "interfaces = [\"eth0\"]\nmetrics_listen = \"[::ffff:198.51.100.10]:80\"" } -> "node.metrics_listen": "origins of load balancer \"www\"", "another";
     VNETS { "interfaces = [\"eth0\"]" => "" } -> "node.interfaces": "missing", "[\"eth0\"]";
     VNETS { "interfaces = [\"eth0\"]" => "interfaces = []" } -> "node.interfaces": "no interface";
     VNETS { "interfaces = [\"eth0\"]" => "interfaces = \"eth0\"" } -> "node.interfaces": "expected a list", "found a string";

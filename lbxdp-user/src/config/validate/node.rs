@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::address::{check_one_of_each, check_usable};
-use super::snat;
 use super::timing::{DAY, within};
 use super::tunnel::check_device;
+use super::{metrics, snat};
 use crate::config::file::{self, Field, FragmentName};
 use crate::config::model::{HashKey, Node, SnatTimeouts, XdpMode};
 use crate::config::report::Report;
@@ -34,6 +34,7 @@ pub(super) fn node(
         hash_key: HashKey([0; 16]),
         pin_path: "/sys/fs/bpf/lbxdp".into(),
         socket: "/run/lbxdp.sock".into(),
+        metrics_listen: None,
         manage_sysctls: true,
         answer_echo: true,
         icmp_rate: ICMP_RATE,
@@ -55,6 +56,7 @@ pub(super) fn node(
         hash_key_file: _,
         pin_path,
         socket,
+        metrics_listen,
         manage_sysctls,
         answer_echo,
         icmp_rate,
@@ -85,6 +87,7 @@ pub(super) fn node(
             "the path of a unix socket has at most 107 bytes",
         );
     }
+    node.metrics_listen = metrics::listen(metrics_listen, report);
     node.manage_sysctls = manage_sysctls.or(true);
     node.answer_echo = answer_echo.or(true);
     node.icmp_rate = icmp_rate.or(ICMP_RATE);
