@@ -131,6 +131,8 @@ section! {
         vni: u32,
         /// Key of `gre`, in both directions, not 0. Default: none.
         key: u32,
+        /// Whether packets of `gre` have a checksum, in both directions: the kernel's device wants both ends to agree. What comes in is taken with or without one, and a checksum is not verified: that of the packet inside is, by who receives it. Default `false`.
+        gre_checksum: bool,
         /// UDP destination port of `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
         /// The node's own addresses inside the tunnel, with prefix length; at most one IPv4 and one IPv6; of a `device`, those that it has. Required.
@@ -283,6 +285,8 @@ section! {
         vni: u32,
         /// Key, with `gre`, not 0. Default: none.
         key: u32,
+        /// Whether packets of `gre` have a checksum, which the kernel's device wants if, and only if, it is told so (`csum`). Default `false`.
+        gre_checksum: bool,
         /// UDP destination port, with `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
         /// TTL or hop limit of the outer header, with an encapsulation, 1 to 255, or `"inherit"` for that of the client's packet. Default 64.

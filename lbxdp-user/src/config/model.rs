@@ -252,6 +252,8 @@ pub enum TunnelKind {
     Gre {
         /// Key, in both directions.
         key: Option<u32>,
+        /// Whether there is a checksum, in both directions.
+        checksum: bool,
     },
     /// IP in IP: ipip, sit or ip6tnl, as the addresses ask.
     IpIp,
@@ -285,6 +287,24 @@ impl TunnelKind {
             | Self::IpIp
             | Self::Gue { .. } => false,
             Self::Wireguard | Self::Ipsec { .. } | Self::Device => true,
+        }
+    }
+
+    /// The kind without what does not tell one tunnel's packets from another's.
+    #[must_use]
+    pub const fn as_seen(self) -> Self {
+        match self {
+            Self::Gre { key, .. } => Self::Gre {
+                key,
+                checksum: false,
+            },
+            Self::Vxlan { .. }
+            | Self::Geneve { .. }
+            | Self::IpIp
+            | Self::Gue { .. }
+            | Self::Wireguard
+            | Self::Ipsec { .. }
+            | Self::Device => self,
         }
     }
 
@@ -439,6 +459,8 @@ pub enum DsrEncapsulation {
     Gre {
         /// Key.
         key: Option<u32>,
+        /// Whether there is a checksum.
+        checksum: bool,
     },
     /// GUE.
     Gue {

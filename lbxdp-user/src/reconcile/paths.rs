@@ -103,7 +103,7 @@ pub(super) fn uplink(config: &Config, hops: &Hops) -> u32 {
 pub(super) fn peer_key(tunnel: &Tunnel, hops: &Hops) -> Option<PeerKey> {
     let (vni, port) = match tunnel.kind {
         TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port } => (vni, port),
-        TunnelKind::Gre { key } => (key.unwrap_or(0), 0),
+        TunnelKind::Gre { key, .. } => (key.unwrap_or(0), 0),
         TunnelKind::IpIp => (0, 0),
         TunnelKind::Gue { port } => (0, port),
         TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
@@ -178,10 +178,7 @@ pub(super) fn to_origin(
             return leave_by(Path::UNRESOLVED, hop, hop.mtu);
         }
         Forwarding::Dsr(DsrEncapsulation::IpIp) => Shape::IpIp,
-        Forwarding::Dsr(DsrEncapsulation::Gre { key }) => Shape::Gre {
-            key,
-            checksum: false,
-        },
+        Forwarding::Dsr(DsrEncapsulation::Gre { key, checksum }) => Shape::Gre { key, checksum },
         Forwarding::Dsr(DsrEncapsulation::Gue { port }) => Shape::Gue { port },
         Forwarding::Dsr(DsrEncapsulation::Vxlan { vni, port }) => Shape::Vxlan {
             vni,
@@ -281,10 +278,7 @@ fn into_tunnel(slots: &Slots, hops: &Hops, vnet: &str, name: &str, tunnel: &Tunn
             inner: Some(inner),
         },
         (TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. }, None) => return Path::UNRESOLVED,
-        (TunnelKind::Gre { key }, _) => Shape::Gre {
-            key,
-            checksum: false,
-        },
+        (TunnelKind::Gre { key, checksum }, _) => Shape::Gre { key, checksum },
         (TunnelKind::IpIp, _) => Shape::IpIp,
         (TunnelKind::Gue { port }, _) => Shape::Gue { port },
         (TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device, _) => {

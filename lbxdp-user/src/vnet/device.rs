@@ -224,8 +224,13 @@ impl Device {
         let written = match self.kind {
             TunnelKind::Vxlan { vni, port } => write!(text, " vxlan vni {vni} port {port}"),
             TunnelKind::Geneve { vni, port } => write!(text, " geneve vni {vni} port {port}"),
-            TunnelKind::Gre { key: Some(key) } => write!(text, " gre key {key}"),
-            TunnelKind::Gre { key: None } => write!(text, " gre"),
+            TunnelKind::Gre { key, checksum } => {
+                let checksum = if checksum { " csum" } else { "" };
+                match key {
+                    Some(key) => write!(text, " gre key {key}{checksum}"),
+                    None => write!(text, " gre{checksum}"),
+                }
+            }
             TunnelKind::IpIp => write!(text, " {}", self.link_kind()),
             TunnelKind::Gue { port } => write!(text, " {} gue port {port}", self.link_kind()),
             TunnelKind::Wireguard | TunnelKind::Device => write!(text, " {}", self.link_kind()),

@@ -527,7 +527,13 @@ fn kinds_that_the_kernel_lacks_are_named() {
     lab.run(async |_| {
         let (network, _events) = new();
         for (kind, module) in [
-            (TunnelKind::Gre { key: Some(5) }, "ip_gre"),
+            (
+                TunnelKind::Gre {
+                    key: Some(5),
+                    checksum: false,
+                },
+                "ip_gre",
+            ),
             (TunnelKind::IpIp, "ipip"),
             (TunnelKind::Geneve { vni: 5, port: 6081 }, "geneve"),
             (TunnelKind::Gue { port: 6080 }, "fou"),
@@ -652,8 +658,14 @@ fn every_kind_reaches_the_far_end() {
             vni: 88,
             port: 6081,
         };
-        let keyed = TunnelKind::Gre { key: Some(5) };
-        let plain = TunnelKind::Gre { key: None };
+        let keyed = TunnelKind::Gre {
+            key: Some(5),
+            checksum: false,
+        };
+        let plain = TunnelKind::Gre {
+            key: None,
+            checksum: false,
+        };
         let gue = |port| TunnelKind::Gue { port };
         let both = "4 and 6";
         // Our kind, the outer addresses, what is carried, and the far end's device.

@@ -99,7 +99,7 @@ pub(super) static GENEVE: [Kind; 2] = [
     },
 ];
 
-pub(super) static GRE: [Kind; 5] = [
+pub(super) static GRE: [Kind; 8] = [
     Kind {
         name: "gre4",
         encapsulation: "gre",
@@ -120,7 +120,7 @@ pub(super) static GRE: [Kind; 5] = [
         carried: BOTH,
         mtu: 1472,
     },
-    // A far end that numbers its packets. (With checksums the kernel wants both ends to agree.)
+    // A far end that numbers its packets.
     Kind {
         name: "gre4-seq",
         encapsulation: "gre",
@@ -130,6 +130,37 @@ pub(super) static GRE: [Kind; 5] = [
         before: "",
         carried: BOTH,
         mtu: 1472,
+    },
+    // The kernel verifies checksums, and discards packets without.
+    Kind {
+        name: "gre4-csum",
+        encapsulation: "gre",
+        keys: "gre_checksum = true",
+        outer: Outer::V4,
+        device: "gre local FAR remote EDGE ttl 64 csum",
+        before: "",
+        carried: BOTH,
+        mtu: 1472,
+    },
+    Kind {
+        name: "gre4-key-csum",
+        encapsulation: "gre",
+        keys: "key = 8\ngre_checksum = true",
+        outer: Outer::V4,
+        device: "gre local FAR remote EDGE ttl 64 key 8 csum",
+        before: "",
+        carried: BOTH,
+        mtu: 1468,
+    },
+    Kind {
+        name: "gre6-csum",
+        encapsulation: "gre",
+        keys: "gre_checksum = true",
+        outer: Outer::V6,
+        device: "ip6gre local FAR remote EDGE encaplimit none csum",
+        before: "",
+        carried: BOTH,
+        mtu: 1452,
     },
     Kind {
         name: "gre6",

@@ -9,6 +9,7 @@ pub(super) struct Numbers<'f> {
     pub(super) path: &'f str,
     pub(super) vni: &'f Field<u32>,
     pub(super) key: &'f Field<u32>,
+    pub(super) gre_checksum: &'f Field<bool>,
     pub(super) port: &'f Field<u16>,
 }
 
@@ -38,6 +39,14 @@ pub(super) fn tunnel_kind(
         !has_key && numbers.key.given().is_some(),
         path,
         "key",
+        kind,
+        "`gre`",
+        report,
+    );
+    forbid(
+        !has_key && numbers.gre_checksum.given().is_some(),
+        path,
+        "gre_checksum",
         kind,
         "`gre`",
         report,
@@ -81,6 +90,7 @@ pub(super) fn tunnel_kind(
         },
         EncapsulationName::Gre => TunnelKind::Gre {
             key: numbers.key.given().copied(),
+            checksum: numbers.gre_checksum.or(false),
         },
         EncapsulationName::IpIp => TunnelKind::IpIp,
         EncapsulationName::Gue => TunnelKind::Gue { port: port(6080) },
@@ -157,7 +167,7 @@ pub(super) fn dsr(
     match tunnel_kind(name, numbers, report) {
         TunnelKind::Vxlan { vni, port } => DsrEncapsulation::Vxlan { vni, port },
         TunnelKind::Geneve { vni, port } => DsrEncapsulation::Geneve { vni, port },
-        TunnelKind::Gre { key } => DsrEncapsulation::Gre { key },
+        TunnelKind::Gre { key, checksum } => DsrEncapsulation::Gre { key, checksum },
         TunnelKind::IpIp => DsrEncapsulation::IpIp,
         TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
         TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
@@ -181,6 +191,14 @@ pub(super) fn forbid_all(numbers: &Numbers<'_>, kind: &str, report: &mut Report<
         numbers.key.given().is_some(),
         path,
         "key",
+        kind,
+        "`gre`",
+        report,
+    );
+    forbid(
+        numbers.gre_checksum.given().is_some(),
+        path,
+        "gre_checksum",
         kind,
         "`gre`",
         report,
@@ -224,8 +242,8 @@ pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
 }
 
 /// Bytes that the kind adds to an IP packet: outer IP header, UDP (8), and the shim: VXLAN (8,
-/// RFC 7348), GENEVE without options (8, RFC 8926), GUE (4), GRE (4, and 4 for a key, RFC 2890);
-/// an inner Ethernet header is 14.
+/// RFC 7348), GENEVE without options (8, RFC 8926), GUE (4), GRE (4, and 4
+/// for each of key and checksum, RFC 2890); an inner Ethernet header is 14.
 pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
     let outer = match kind {
         // Of the far end's address nothing may be known: as over IPv6, which is larger.
@@ -237,8 +255,7 @@ pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
     outer
         + match kind {
             TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => 8 + 8 + 14,
-            TunnelKind::Gre { key: Some(_) } => 8,
-            TunnelKind::Gre { key: None } => 4,
+            TunnelKind::Gre { key, checksum } => 4 + 4 * (key.is_some() as u16 + checksum as u16),
             TunnelKind::IpIp | TunnelKind::Device => 0,
             // UDP, and type, receiver, counter and tag of a data message.
             TunnelKind::Wireguard => 8 + 16 + 16,

@@ -119,6 +119,7 @@ fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Option<Forwardin
         path,
         vni: &written.vni,
         key: &written.key,
+        gre_checksum: &written.gre_checksum,
         port: &written.port,
     };
     let name = match written.forwarding {

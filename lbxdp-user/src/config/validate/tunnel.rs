@@ -86,6 +86,7 @@ fn tunnel(
         path,
         vni: &written.vni,
         key: &written.key,
+        gre_checksum: &written.gre_checksum,
         port: &written.port,
     };
     let name_of_kind = written
