@@ -241,12 +241,14 @@ pub enum TunnelKind {
         /// UDP port, 4789 unless configured.
         port: u16,
     },
-    /// GENEVE (RFC 8926), carrying Ethernet.
+    /// GENEVE (RFC 8926).
     Geneve {
         /// Virtual network identifier, 24 bits.
         vni: u32,
         /// UDP port, 6081 unless configured.
         port: u16,
+        /// What is behind its header.
+        carries: Carries,
     },
     /// GRE (RFC 2784, RFC 2890).
     Gre {
@@ -275,6 +277,15 @@ pub enum TunnelKind {
     Device,
 }
 
+/// What GENEVE carries (RFC 8926, 3.4: the protocol type).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carries {
+    /// An Ethernet frame with the IP packet.
+    Ethernet,
+    /// The IP packet.
+    Ip,
+}
+
 impl TunnelKind {
     /// Whether the kernel's device puts the outer headers on, and takes them off, rather than the
     /// program.
@@ -298,8 +309,12 @@ impl TunnelKind {
                 key,
                 checksum: false,
             },
+            Self::Geneve { vni, port, .. } => Self::Geneve {
+                vni,
+                port,
+                carries: Carries::Ethernet,
+            },
             Self::Vxlan { .. }
-            | Self::Geneve { .. }
             | Self::IpIp
             | Self::Gue { .. }
             | Self::Wireguard
@@ -474,12 +489,14 @@ pub enum DsrEncapsulation {
         /// UDP destination port.
         port: u16,
     },
-    /// GENEVE, carrying Ethernet.
+    /// GENEVE.
     Geneve {
         /// Virtual network identifier.
         vni: u32,
         /// UDP destination port.
         port: u16,
+        /// What is behind its header.
+        carries: Carries,
     },
 }
 

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::desired::tests::config;
 use super::*;
 use crate::config::model::{
-    Config, Hash, Listener, LoadBalancer, OuterHeader, Ports, Protocol, Steering, Tunnel,
+    Carries, Config, Hash, Listener, LoadBalancer, OuterHeader, Ports, Protocol, Steering, Tunnel,
     TunnelKind, UdpFlows,
 };
 
@@ -535,7 +535,14 @@ fn kinds_that_the_kernel_lacks_are_named() {
                 "ip_gre",
             ),
             (TunnelKind::IpIp, "ipip"),
-            (TunnelKind::Geneve { vni: 5, port: 6081 }, "geneve"),
+            (
+                TunnelKind::Geneve {
+                    vni: 5,
+                    port: 6081,
+                    carries: Carries::Ethernet,
+                },
+                "geneve",
+            ),
             (TunnelKind::Gue { port: 6080 }, "fou"),
         ] {
             let tunnel = Tunnel {
@@ -657,6 +664,7 @@ fn every_kind_reaches_the_far_end() {
         let geneve = TunnelKind::Geneve {
             vni: 88,
             port: 6081,
+            carries: Carries::Ethernet,
         };
         let keyed = TunnelKind::Gre {
             key: Some(5),

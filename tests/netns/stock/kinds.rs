@@ -39,7 +39,8 @@ pub(super) struct Kind {
 impl Kind {
     /// Whether it carries Ethernet.
     pub(super) fn is_ethernet(&self) -> bool {
-        matches!(self.encapsulation, "vxlan" | "geneve")
+        let carries_ip = self.keys.contains("carries = \"ip\"");
+        matches!(self.encapsulation, "vxlan" | "geneve") && !carries_ip
     }
 
     /// The type of the kernel's device.
@@ -76,7 +77,7 @@ pub(super) static VXLAN: [Kind; 2] = [
     },
 ];
 
-pub(super) static GENEVE: [Kind; 2] = [
+pub(super) static GENEVE: [Kind; 4] = [
     Kind {
         name: "geneve4",
         encapsulation: "geneve",
@@ -96,6 +97,27 @@ pub(super) static GENEVE: [Kind; 2] = [
         before: "",
         carried: BOTH,
         mtu: 1430,
+    },
+    Kind {
+        name: "geneve4-ip",
+        encapsulation: "geneve",
+        keys: "vni = 90\ncarries = \"ip\"",
+        outer: Outer::V4,
+        device: "geneve id 90 remote EDGE dstport 6081 innerprotoinherit",
+        before: "",
+        carried: BOTH,
+        mtu: 1464,
+    },
+    Kind {
+        name: "geneve6-ip",
+        encapsulation: "geneve",
+        keys: "vni = 91\ncarries = \"ip\"",
+        outer: Outer::V6,
+        device: "geneve id 91 remote EDGE dstport 6081 innerprotoinherit udp6zerocsumrx \
+                 udp6zerocsumtx",
+        before: "",
+        carried: BOTH,
+        mtu: 1444,
     },
 ];
 

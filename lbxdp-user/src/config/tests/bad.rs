@@ -130,6 +130,7 @@ const VNET: &[Bad] = bad! {
     VNETS { "vni = 100\n" => "" } -> "vnet[blue].tunnel[blue-1].vni": "missing", "16777215";
     VNETS { "vni = 100" => "vni = 16777216" } -> "vnet[blue].tunnel[blue-1].vni": "24 bits";
     VNETS { "vni = 100" => "vni = 100\nkey = 5" } -> "vnet[blue].tunnel[blue-1].key": "vxlan has no `key`", "`gre`";
+    VNETS { "vni = 100" => "vni = 100\ncarries = \"ip\"" } -> "vnet[blue].tunnel[blue-1].carries": "vxlan has no `carries`", "`geneve`";
     VNETS { "vni = 100" => "vni = 100\ngre_checksum = true" } -> "vnet[blue].tunnel[blue-1].gre_checksum": "vxlan has no `gre_checksum`", "`gre`";
     VNETS { "kind = \"vxlan\"" => "kind = \"gre\"" } -> "vnet[blue].tunnel[blue-1].vni": "gre has no `vni`";
     VNETS { "kind = \"vxlan\"" => "kind = \"ipip\"", "vni = 100" => "port = 4" } -> "vnet[blue].tunnel[blue-1].port": "ipip has no `port`";

@@ -1,7 +1,7 @@
 //! The numbers that go with an encapsulation: VNI, key, port.
 
 use crate::config::file::{EncapsulationName, Field, OrInherit};
-use crate::config::model::{DsrEncapsulation, Keying, OuterHeader, TunnelKind};
+use crate::config::model::{Carries, DsrEncapsulation, Keying, OuterHeader, TunnelKind};
 use crate::config::report::Report;
 
 /// The keys beside the encapsulation's name.
@@ -11,6 +11,7 @@ pub(super) struct Numbers<'f> {
     pub(super) key: &'f Field<u32>,
     pub(super) gre_checksum: &'f Field<bool>,
     pub(super) port: &'f Field<u16>,
+    pub(super) carries: &'f Field<Carries>,
 }
 
 /// The encapsulation with its numbers, each there if and only if it has a meaning.
@@ -59,6 +60,14 @@ pub(super) fn tunnel_kind(
         "`vxlan`, `geneve` and `gue`",
         report,
     );
+    forbid(
+        name != EncapsulationName::Geneve && numbers.carries.given().is_some(),
+        path,
+        "carries",
+        kind,
+        "`geneve`",
+        report,
+    );
     let vni = if has_vni {
         vni(numbers, kind, report)
     } else {
@@ -87,6 +96,7 @@ pub(super) fn tunnel_kind(
         EncapsulationName::Geneve => TunnelKind::Geneve {
             vni,
             port: port(6081),
+            carries: numbers.carries.or(Carries::Ethernet),
         },
         EncapsulationName::Gre => TunnelKind::Gre {
             key: numbers.key.given().copied(),
@@ -166,7 +176,9 @@ pub(super) fn dsr(
 ) -> DsrEncapsulation {
     match tunnel_kind(name, numbers, report) {
         TunnelKind::Vxlan { vni, port } => DsrEncapsulation::Vxlan { vni, port },
-        TunnelKind::Geneve { vni, port } => DsrEncapsulation::Geneve { vni, port },
+        TunnelKind::Geneve { vni, port, carries } => {
+            DsrEncapsulation::Geneve { vni, port, carries }
+        }
         TunnelKind::Gre { key, checksum } => DsrEncapsulation::Gre { key, checksum },
         TunnelKind::IpIp => DsrEncapsulation::IpIp,
         TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
@@ -211,6 +223,14 @@ pub(super) fn forbid_all(numbers: &Numbers<'_>, kind: &str, report: &mut Report<
         "`vxlan`, `geneve` and `gue`",
         report,
     );
+    forbid(
+        numbers.carries.given().is_some(),
+        path,
+        "carries",
+        kind,
+        "`geneve`",
+        report,
+    );
 }
 
 /// The UDP port that a kind receives at.
@@ -230,7 +250,8 @@ pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
 /// Whether the kind carries Ethernet, so that the far end needs a MAC address.
 pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
     match kind {
-        TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => true,
+        TunnelKind::Vxlan { .. } => true,
+        TunnelKind::Geneve { carries, .. } => matches!(carries, Carries::Ethernet),
         // Of another's device it is not known.
         TunnelKind::Gre { .. }
         | TunnelKind::IpIp
@@ -254,7 +275,15 @@ pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
     };
     outer
         + match kind {
-            TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => 8 + 8 + 14,
+            TunnelKind::Vxlan { .. }
+            | TunnelKind::Geneve {
+                carries: Carries::Ethernet,
+                ..
+            } => 8 + 8 + 14,
+            TunnelKind::Geneve {
+                carries: Carries::Ip,
+                ..
+            } => 8 + 8,
             TunnelKind::Gre { key, checksum } => 4 + 4 * (key.is_some() as u16 + checksum as u16),
             TunnelKind::IpIp | TunnelKind::Device => 0,
             // UDP, and type, receiver, counter and tag of a data message.

@@ -88,6 +88,7 @@ fn tunnel(
         key: &written.key,
         gre_checksum: &written.gre_checksum,
         port: &written.port,
+        carries: &written.carries,
     };
     let name_of_kind = written
         .kind

@@ -10,7 +10,7 @@ use netlink_packet_route::link::{
 };
 use rtnetlink::packet_core::DefaultNla;
 
-use crate::config::model::TunnelKind;
+use crate::config::model::{Carries, TunnelKind};
 use crate::vnet::device::{Device, LinkKind};
 
 /// `IFLA_GRE_FLAGS` (`linux/if_tunnel.h`).
@@ -41,7 +41,9 @@ fn info_kind(kind: LinkKind) -> InfoKind {
 fn info_data(device: &Device) -> Option<InfoData> {
     Some(match device.kind {
         TunnelKind::Vxlan { vni, port } => InfoData::Vxlan(vxlan(device, vni, port)),
-        TunnelKind::Geneve { vni, port } => InfoData::Geneve(geneve(device, vni, port)),
+        TunnelKind::Geneve { vni, port, carries } => {
+            InfoData::Geneve(geneve(device, vni, port, carries))
+        }
         TunnelKind::Gre { key, checksum } => gre(device, key, checksum),
         TunnelKind::IpIp => InfoData::IpTunnel(ip_tunnel(device)),
         TunnelKind::Gue { port } => {
@@ -92,7 +94,7 @@ fn vxlan(device: &Device, vni: u32, port: u16) -> Vec<InfoVxlan> {
     attributes
 }
 
-fn geneve(device: &Device, vni: u32, port: u16) -> Vec<InfoGeneve> {
+fn geneve(device: &Device, vni: u32, port: u16, carries: Carries) -> Vec<InfoGeneve> {
     let mut attributes = vec![
         InfoGeneve::Id(vni),
         InfoGeneve::Port(port),
@@ -100,6 +102,10 @@ fn geneve(device: &Device, vni: u32, port: u16) -> Vec<InfoGeneve> {
     ];
     if device.tos != 0 {
         attributes.push(InfoGeneve::Tos(device.tos));
+    }
+    match carries {
+        Carries::Ethernet => {}
+        Carries::Ip => attributes.push(InfoGeneve::InnerProtoInherit),
     }
     match device.remote {
         IpAddr::V4(remote) => attributes.push(InfoGeneve::Remote(remote)),
@@ -296,6 +302,7 @@ mod tests {
         let kind = TunnelKind::Geneve {
             vni: 88,
             port: 6081,
+            carries: Carries::Ethernet,
         };
         let device = device(kind, "192.0.2.1", "192.0.2.2", &["10.0.0.1/30"]);
         assert_eq!(
@@ -307,6 +314,18 @@ mod tests {
                 (5, 6081_u16.to_be_bytes().to_vec()), // IFLA_GENEVE_PORT
             ]
         );
+    }
+
+    #[test]
+    fn geneve_that_carries_ip() {
+        let kind = TunnelKind::Geneve {
+            vni: 88,
+            port: 6081,
+            carries: Carries::Ip,
+        };
+        let device = device(kind, "192.0.2.1", "192.0.2.2", &["10.0.0.1/30"]);
+        // IFLA_GENEVE_INNER_PROTO_INHERIT
+        assert!(info(&device, "geneve").contains(&(14, vec![])));
     }
 
     #[test]
