@@ -64,6 +64,7 @@ fn carry(test: &str, forms: &'static [Kind]) -> Result<()> {
     let Some(lab) = bare(test)? else {
         return Ok(());
     };
+    narrow(&lab)?;
     let mut ends = Vec::new();
     for (number, kind) in (0..).zip(forms) {
         match Far::build(&lab, kind, number)? {
@@ -91,23 +92,36 @@ fn carry(test: &str, forms: &'static [Kind]) -> Result<()> {
     Ok(())
 }
 
-/// Through the VNet: datagrams, a connection both ways, and what is told of the path's MTU.
+/// Lets the way to the far ends carry no more than clients send, so that what is in front of a packet
+/// does not fit beside one of full size.
+fn narrow(lab: &Lab) -> Result<()> {
+    lab.edge()
+        .ip("route add 203.0.113.64/26 via 203.0.113.2 mtu 1500
+         route add 2001:db8:f::/48 via 2001:db8:e::2 mtu 1500")
+}
+
+/// Through the VNet.
 fn nat(lab: &Lab, far: &Far, carried: Carried) -> Result<()> {
-    let vip = far.vip(carried, far::Way::Nat);
-    served(lab, far, vip).context("nat")?;
-    let told = path_mtu(lab.clients(), vip).context("nat")?;
+    used(lab, far, far.vip(carried, far::Way::Nat)).context("nat")
+}
+
+/// Past the edge on the way back. What the far end says of its segments' size goes past it too: the
+/// client's first ones are too large, and it is the edge that tells it what fits.
+fn dsr(lab: &Lab, far: &Far, carried: Carried) -> Result<()> {
+    used(lab, far, far.vip(carried, far::Way::Dsr)).context("dsr")
+}
+
+/// Datagrams, a connection both ways, and what is told of the path's MTU.
+fn used(lab: &Lab, far: &Far, vip: SocketAddr) -> Result<()> {
+    served(lab, far, vip)?;
+    let told = path_mtu(lab.clients(), vip)?;
     let fits = far.kind().mtu;
     ensure!(
         told == u32::from(fits),
         "a packet that does not fit is told {told}, not {fits}"
     );
     // Now the client knows; a connection goes on.
-    stream::exchange(lab, vip, far.name(), BULK).context("nat, the MTU known")
-}
-
-/// Past the edge on the way back.
-fn dsr(lab: &Lab, far: &Far, carried: Carried) -> Result<()> {
-    served(lab, far, far.vip(carried, far::Way::Dsr)).context("dsr")
+    stream::exchange(lab, vip, far.name(), BULK).context("the MTU known")
 }
 
 /// Datagrams and a connection, both ways.

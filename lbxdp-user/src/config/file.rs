@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::{AllDown, Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
+use super::model::{AllDown, Carries, Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
 use super::report::Report;
 use section::section;
 
@@ -133,11 +133,15 @@ section! {
         vni: u32,
         /// Key of `gre`, in both directions, not 0. Default: none.
         key: u32,
+        /// Whether packets of `gre` have a checksum, in both directions: the kernel's device wants both ends to agree. What comes in is taken with or without one, and a checksum is not verified: that of the packet inside is, by who receives it. Default `false`.
+        gre_checksum: bool,
         /// UDP destination port of `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
+        /// What `geneve` carries: `ethernet`, frames, with the MAC addresses of both ends' devices; or `ip`, packets, as the kernel's device does with `innerprotoinherit` (Linux 5.18 and newer). Both ends the same. Default `"ethernet"`.
+        carries: Carries,
         /// The node's own addresses inside the tunnel, with prefix length; at most one IPv4 and one IPv6; of a `device`, those that it has. Required.
         addresses: Vec<IpNet>,
-        /// The far end's addresses inside the tunnel, at most one IPv4 and one IPv6: gateway of `routes` and target of the health check. Required for `vxlan` and `geneve`, which carry Ethernet.
+        /// The far end's addresses inside the tunnel, at most one IPv4 and one IPv6: gateway of `routes` and target of the health check. Required for what carries Ethernet: `vxlan`, and `geneve` unless it `carries` IP.
         peers: Vec<IpAddr>,
         /// Prefixes behind the tunnel. Default, if the VNet has no other tunnel: everything (`0.0.0.0/0`, `::/0`), for the IP versions of `peers`, or of `addresses` without peers.
         routes: Vec<IpNet>,
@@ -285,8 +289,12 @@ section! {
         vni: u32,
         /// Key, with `gre`, not 0. Default: none.
         key: u32,
+        /// Whether packets of `gre` have a checksum, which the kernel's device wants if, and only if, it is told so (`csum`). Default `false`.
+        gre_checksum: bool,
         /// UDP destination port, with `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
         port: u16,
+        /// What `geneve` carries: `ethernet`, frames for the origins' `inner_mac`; or `ip`, packets, as the kernel's device takes them with `innerprotoinherit`. Default `"ethernet"`.
+        carries: Carries,
         /// TTL or hop limit of the outer header, with an encapsulation, 1 to 255, or `"inherit"` for that of the client's packet. Default 64.
         ttl: OrInherit,
         /// DSCP of the outer header, with an encapsulation, 0 to 63, or `"inherit"` for that of the client's packet. Default 0. ECN is always that of the client's packet (RFC 6040).
@@ -315,7 +323,7 @@ section! {
         weight: f64,
         /// Name of its VNet, or `local` for the node's own network. Default `local` if the address is public; a private address must say.
         virtual_network: String,
-        /// MAC address of its own device, for `dsr` with `vxlan` or `geneve`. Required for those.
+        /// MAC address of its own device, for `dsr` with `vxlan` or with `geneve` that carries Ethernet. Required for those.
         inner_mac: Mac,
     }
 }

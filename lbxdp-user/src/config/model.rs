@@ -243,17 +243,21 @@ pub enum TunnelKind {
         /// UDP port, 4789 unless configured.
         port: u16,
     },
-    /// GENEVE (RFC 8926), carrying Ethernet.
+    /// GENEVE (RFC 8926).
     Geneve {
         /// Virtual network identifier, 24 bits.
         vni: u32,
         /// UDP port, 6081 unless configured.
         port: u16,
+        /// What is behind its header.
+        carries: Carries,
     },
     /// GRE (RFC 2784, RFC 2890).
     Gre {
         /// Key, in both directions.
         key: Option<u32>,
+        /// Whether there is a checksum, in both directions.
+        checksum: bool,
     },
     /// IP in IP: ipip, sit or ip6tnl, as the addresses ask.
     IpIp,
@@ -275,6 +279,15 @@ pub enum TunnelKind {
     Device,
 }
 
+/// What GENEVE carries (RFC 8926, 3.4: the protocol type).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carries {
+    /// An Ethernet frame with the IP packet.
+    Ethernet,
+    /// The IP packet.
+    Ip,
+}
+
 impl TunnelKind {
     /// Whether the kernel's device puts the outer headers on, and takes them off, rather than the
     /// program.
@@ -287,6 +300,28 @@ impl TunnelKind {
             | Self::IpIp
             | Self::Gue { .. } => false,
             Self::Wireguard | Self::Ipsec { .. } | Self::Device => true,
+        }
+    }
+
+    /// The kind without what does not tell one tunnel's packets from another's.
+    #[must_use]
+    pub const fn as_seen(self) -> Self {
+        match self {
+            Self::Gre { key, .. } => Self::Gre {
+                key,
+                checksum: false,
+            },
+            Self::Geneve { vni, port, .. } => Self::Geneve {
+                vni,
+                port,
+                carries: Carries::Ethernet,
+            },
+            Self::Vxlan { .. }
+            | Self::IpIp
+            | Self::Gue { .. }
+            | Self::Wireguard
+            | Self::Ipsec { .. }
+            | Self::Device => self,
         }
     }
 
@@ -441,6 +476,8 @@ pub enum DsrEncapsulation {
     Gre {
         /// Key.
         key: Option<u32>,
+        /// Whether there is a checksum.
+        checksum: bool,
     },
     /// GUE.
     Gue {
@@ -454,12 +491,14 @@ pub enum DsrEncapsulation {
         /// UDP destination port.
         port: u16,
     },
-    /// GENEVE, carrying Ethernet.
+    /// GENEVE.
     Geneve {
         /// Virtual network identifier.
         vni: u32,
         /// UDP destination port.
         port: u16,
+        /// What is behind its header.
+        carries: Carries,
     },
 }
 

@@ -339,7 +339,13 @@ fn a_tunnel_without_ethernet_needs_no_peer() {
         ],
     );
     let tunnel = good(&text).config.vnets["blue"].tunnels["blue-1"].clone();
-    assert_eq!(tunnel.kind, TunnelKind::Gre { key: Some(5) });
+    assert_eq!(
+        tunnel.kind,
+        TunnelKind::Gre {
+            key: Some(5),
+            checksum: false
+        }
+    );
     assert_eq!(tunnel.health_check.unwrap().target, ip("10.0.0.11"));
 }
 

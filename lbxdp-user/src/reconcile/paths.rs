@@ -11,7 +11,7 @@ use lbxdp_ebpf::encap::{self, InnerEthernet, Shape};
 
 use super::{tunnel_name, used_pools};
 use crate::config::model::{
-    Config, DsrEncapsulation, Forwarding, Origin, OuterHeader, Pool, Tunnel, TunnelKind,
+    Carries, Config, DsrEncapsulation, Forwarding, Origin, OuterHeader, Pool, Tunnel, TunnelKind,
 };
 use crate::slots::Slots;
 
@@ -102,8 +102,8 @@ pub(super) fn uplink(config: &Config, hops: &Hops) -> u32 {
 /// How a packet from the far end of a tunnel looks; `None` while its device is not there.
 pub(super) fn peer_key(tunnel: &Tunnel, hops: &Hops) -> Option<PeerKey> {
     let (vni, port) = match tunnel.kind {
-        TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port } => (vni, port),
-        TunnelKind::Gre { key } => (key.unwrap_or(0), 0),
+        TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port, .. } => (vni, port),
+        TunnelKind::Gre { key, .. } => (key.unwrap_or(0), 0),
         TunnelKind::IpIp => (0, 0),
         TunnelKind::Gue { port } => (0, port),
         TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
@@ -135,11 +135,19 @@ pub(super) fn underlay_key(tunnel: &Tunnel) -> HopKey {
 /// The next hop *inside* a tunnel that carries Ethernet: the far end's own device.
 pub(super) fn inner_key(tunnel: &Tunnel) -> Option<HopKey> {
     match tunnel.kind {
-        TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => Some(HopKey {
+        TunnelKind::Vxlan { .. }
+        | TunnelKind::Geneve {
+            carries: Carries::Ethernet,
+            ..
+        } => Some(HopKey {
             destination: *tunnel.peers.first()?,
             device: Some(tunnel.device.clone()),
         }),
-        TunnelKind::Gre { .. }
+        TunnelKind::Geneve {
+            carries: Carries::Ip,
+            ..
+        }
+        | TunnelKind::Gre { .. }
         | TunnelKind::IpIp
         | TunnelKind::Gue { .. }
         | TunnelKind::Wireguard
@@ -178,20 +186,20 @@ pub(super) fn to_origin(
             return leave_by(Path::UNRESOLVED, hop, hop.mtu);
         }
         Forwarding::Dsr(DsrEncapsulation::IpIp) => Shape::IpIp,
-        Forwarding::Dsr(DsrEncapsulation::Gre { key }) => Shape::Gre {
-            key,
-            checksum: false,
-        },
+        Forwarding::Dsr(DsrEncapsulation::Gre { key, checksum }) => Shape::Gre { key, checksum },
         Forwarding::Dsr(DsrEncapsulation::Gue { port }) => Shape::Gue { port },
         Forwarding::Dsr(DsrEncapsulation::Vxlan { vni, port }) => Shape::Vxlan {
             vni,
             port,
             inner: inner_ethernet(origin.inner_mac, hop),
         },
-        Forwarding::Dsr(DsrEncapsulation::Geneve { vni, port }) => Shape::Geneve {
+        Forwarding::Dsr(DsrEncapsulation::Geneve { vni, port, carries }) => Shape::Geneve {
             vni,
             port,
-            inner: Some(inner_ethernet(origin.inner_mac, hop)),
+            inner: match carries {
+                Carries::Ethernet => Some(inner_ethernet(origin.inner_mac, hop)),
+                Carries::Ip => None,
+            },
         },
     };
     let Some(source) = config.node.address_like(origin.address) else {
@@ -275,16 +283,10 @@ fn into_tunnel(slots: &Slots, hops: &Hops, vnet: &str, name: &str, tunnel: &Tunn
     };
     let shape = match (tunnel.kind, inner) {
         (TunnelKind::Vxlan { vni, port }, Some(inner)) => Shape::Vxlan { vni, port, inner },
-        (TunnelKind::Geneve { vni, port }, Some(inner)) => Shape::Geneve {
-            vni,
-            port,
-            inner: Some(inner),
-        },
-        (TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. }, None) => return Path::UNRESOLVED,
-        (TunnelKind::Gre { key }, _) => Shape::Gre {
-            key,
-            checksum: false,
-        },
+        // Which next hops inside are wanted has been said by `inner_key`.
+        (TunnelKind::Geneve { vni, port, .. }, inner) => Shape::Geneve { vni, port, inner },
+        (TunnelKind::Vxlan { .. }, None) => return Path::UNRESOLVED,
+        (TunnelKind::Gre { key, checksum }, _) => Shape::Gre { key, checksum },
         (TunnelKind::IpIp, _) => Shape::IpIp,
         (TunnelKind::Gue { port }, _) => Shape::Gue { port },
         (TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device, _) => {

@@ -392,7 +392,14 @@ pub(super) mod tests {
 
     #[test]
     fn other_kinds_route_onto_the_link() {
-        let tunnel = tunnel("g", TunnelKind::Gre { key: None }, "192.0.2.2");
+        let tunnel = tunnel(
+            "g",
+            TunnelKind::Gre {
+                key: None,
+                checksum: false,
+            },
+            "192.0.2.2",
+        );
         let desired = Desired::from_config(&config(&[("blue", 7, &[("one", tunnel)])]));
         assert!(desired.routes.iter().all(|route| route.via.is_none()));
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use lbxdp_ebpf::abi::VnetId;
 
-use crate::config::model::{Associations, Tunnel, TunnelKind, Wireguard};
+use crate::config::model::{Associations, Carries, Tunnel, TunnelKind, Wireguard};
 use crate::fnv;
 
 /// Device group of every device that the agent made. The kernel sets it as it creates the
@@ -169,7 +169,8 @@ impl Device {
     #[must_use]
     pub fn is_ethernet(&self) -> bool {
         match self.kind {
-            TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => true,
+            TunnelKind::Vxlan { .. } => true,
+            TunnelKind::Geneve { carries, .. } => carries == Carries::Ethernet,
             TunnelKind::Gre { .. }
             | TunnelKind::IpIp
             | TunnelKind::Gue { .. }
@@ -223,9 +224,20 @@ impl Device {
         let mut text = format!("lbxdp:{} table {}", self.owner, self.vnet);
         let written = match self.kind {
             TunnelKind::Vxlan { vni, port } => write!(text, " vxlan vni {vni} port {port}"),
-            TunnelKind::Geneve { vni, port } => write!(text, " geneve vni {vni} port {port}"),
-            TunnelKind::Gre { key: Some(key) } => write!(text, " gre key {key}"),
-            TunnelKind::Gre { key: None } => write!(text, " gre"),
+            TunnelKind::Geneve { vni, port, carries } => {
+                let carries = match carries {
+                    Carries::Ethernet => "",
+                    Carries::Ip => " ip",
+                };
+                write!(text, " geneve{carries} vni {vni} port {port}")
+            }
+            TunnelKind::Gre { key, checksum } => {
+                let checksum = if checksum { " csum" } else { "" };
+                match key {
+                    Some(key) => write!(text, " gre key {key}{checksum}"),
+                    None => write!(text, " gre{checksum}"),
+                }
+            }
             TunnelKind::IpIp => write!(text, " {}", self.link_kind()),
             TunnelKind::Gue { port } => write!(text, " {} gue port {port}", self.link_kind()),
             TunnelKind::Wireguard | TunnelKind::Device => write!(text, " {}", self.link_kind()),

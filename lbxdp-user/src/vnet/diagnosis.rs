@@ -138,7 +138,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
              still carries traffic, but probes cannot take the tunnel"
         )),
         libc::EEXIST => Some(match device.kind {
-            TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port } => format!(
+            TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port, .. } => format!(
                 "another `{kind}` device has VNI {vni} and UDP port {port}, or the name {}: remove \
                  it (`ip -d link show type {kind}`), or give the tunnel another `vni` or `port`",
                 device.name

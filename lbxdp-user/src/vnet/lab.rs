@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::desired::tests::config;
 use super::*;
 use crate::config::model::{
-    Config, Hash, Listener, LoadBalancer, OuterHeader, Ports, Protocol, Steering, Tunnel,
+    Carries, Config, Hash, Listener, LoadBalancer, OuterHeader, Ports, Protocol, Steering, Tunnel,
     TunnelKind, UdpFlows,
 };
 
@@ -527,9 +527,22 @@ fn kinds_that_the_kernel_lacks_are_named() {
     lab.run(async |_| {
         let (network, _events) = new();
         for (kind, module) in [
-            (TunnelKind::Gre { key: Some(5) }, "ip_gre"),
+            (
+                TunnelKind::Gre {
+                    key: Some(5),
+                    checksum: false,
+                },
+                "ip_gre",
+            ),
             (TunnelKind::IpIp, "ipip"),
-            (TunnelKind::Geneve { vni: 5, port: 6081 }, "geneve"),
+            (
+                TunnelKind::Geneve {
+                    vni: 5,
+                    port: 6081,
+                    carries: Carries::Ethernet,
+                },
+                "geneve",
+            ),
             (TunnelKind::Gue { port: 6080 }, "fou"),
         ] {
             let tunnel = Tunnel {
@@ -651,9 +664,16 @@ fn every_kind_reaches_the_far_end() {
         let geneve = TunnelKind::Geneve {
             vni: 88,
             port: 6081,
+            carries: Carries::Ethernet,
         };
-        let keyed = TunnelKind::Gre { key: Some(5) };
-        let plain = TunnelKind::Gre { key: None };
+        let keyed = TunnelKind::Gre {
+            key: Some(5),
+            checksum: false,
+        };
+        let plain = TunnelKind::Gre {
+            key: None,
+            checksum: false,
+        };
         let gue = |port| TunnelKind::Gue { port };
         let both = "4 and 6";
         // Our kind, the outer addresses, what is carried, and the far end's device.

@@ -39,7 +39,8 @@ pub(super) struct Kind {
 impl Kind {
     /// Whether it carries Ethernet.
     pub(super) fn is_ethernet(&self) -> bool {
-        matches!(self.encapsulation, "vxlan" | "geneve")
+        let carries_ip = self.keys.contains("carries = \"ip\"");
+        matches!(self.encapsulation, "vxlan" | "geneve") && !carries_ip
     }
 
     /// The type of the kernel's device.
@@ -76,7 +77,7 @@ pub(super) static VXLAN: [Kind; 2] = [
     },
 ];
 
-pub(super) static GENEVE: [Kind; 2] = [
+pub(super) static GENEVE: [Kind; 4] = [
     Kind {
         name: "geneve4",
         encapsulation: "geneve",
@@ -97,9 +98,30 @@ pub(super) static GENEVE: [Kind; 2] = [
         carried: BOTH,
         mtu: 1430,
     },
+    Kind {
+        name: "geneve4-ip",
+        encapsulation: "geneve",
+        keys: "vni = 90\ncarries = \"ip\"",
+        outer: Outer::V4,
+        device: "geneve id 90 remote EDGE dstport 6081 innerprotoinherit",
+        before: "",
+        carried: BOTH,
+        mtu: 1464,
+    },
+    Kind {
+        name: "geneve6-ip",
+        encapsulation: "geneve",
+        keys: "vni = 91\ncarries = \"ip\"",
+        outer: Outer::V6,
+        device: "geneve id 91 remote EDGE dstport 6081 innerprotoinherit udp6zerocsumrx \
+                 udp6zerocsumtx",
+        before: "",
+        carried: BOTH,
+        mtu: 1444,
+    },
 ];
 
-pub(super) static GRE: [Kind; 5] = [
+pub(super) static GRE: [Kind; 8] = [
     Kind {
         name: "gre4",
         encapsulation: "gre",
@@ -120,7 +142,7 @@ pub(super) static GRE: [Kind; 5] = [
         carried: BOTH,
         mtu: 1472,
     },
-    // A far end that numbers its packets. (With checksums the kernel wants both ends to agree.)
+    // A far end that numbers its packets.
     Kind {
         name: "gre4-seq",
         encapsulation: "gre",
@@ -130,6 +152,37 @@ pub(super) static GRE: [Kind; 5] = [
         before: "",
         carried: BOTH,
         mtu: 1472,
+    },
+    // The kernel verifies checksums, and discards packets without.
+    Kind {
+        name: "gre4-csum",
+        encapsulation: "gre",
+        keys: "gre_checksum = true",
+        outer: Outer::V4,
+        device: "gre local FAR remote EDGE ttl 64 csum",
+        before: "",
+        carried: BOTH,
+        mtu: 1472,
+    },
+    Kind {
+        name: "gre4-key-csum",
+        encapsulation: "gre",
+        keys: "key = 8\ngre_checksum = true",
+        outer: Outer::V4,
+        device: "gre local FAR remote EDGE ttl 64 key 8 csum",
+        before: "",
+        carried: BOTH,
+        mtu: 1468,
+    },
+    Kind {
+        name: "gre6-csum",
+        encapsulation: "gre",
+        keys: "gre_checksum = true",
+        outer: Outer::V6,
+        device: "ip6gre local FAR remote EDGE encaplimit none csum",
+        before: "",
+        carried: BOTH,
+        mtu: 1452,
     },
     Kind {
         name: "gre6",

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read::{Value, wrong_type};
-use crate::config::model::{AllDown, Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
+use crate::config::model::{AllDown, Carries, Cipher, Hash, Keying, Protocol, UdpFlows, XdpMode};
 use crate::config::report::{Report, did_you_mean};
 
 /// Names of encapsulations, of tunnels and of direct server return.
@@ -132,6 +132,7 @@ choice!(TunnelName {
     "ipsec" => Self::Ipsec,
     "device" => Self::Device,
 });
+choice!(Carries { "ethernet" => Self::Ethernet, "ip" => Self::Ip });
 choice!(Keying { "static" => Self::Static, "ike" => Self::Ike });
 choice!(Cipher { "aes-gcm-128" => Self::AesGcm128, "aes-gcm-256" => Self::AesGcm256 } unsupported {
     "chacha20-poly1305" => "ESP is AES-GCM here; an IKE daemon (keying = \"ike\") may choose it",

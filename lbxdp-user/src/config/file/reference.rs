@@ -100,9 +100,10 @@ Default `mtu`, for a path of 1500 bytes:
 | kind | over IPv4 | over IPv6 |
 |---|---|---|
 | `ipip` | 1480 | 1460 |
-| `gre` | 1476 (with key 1472) | 1456 (with key 1452) |
+| `gre` | 1476 (with key or checksum 1472, with both 1468) | 1456 (1452, 1448) |
 | `gue` | 1468 | 1448 |
 | `vxlan`, `geneve` | 1450 | 1430 |
+| `geneve` that carries IP | 1464 | 1444 |
 | `wireguard` | 1420 | 1420 |
 | `ipsec`, `static` | 1446 | 1426 |
 | `ipsec`, `ike` | 1400 | 1380 |

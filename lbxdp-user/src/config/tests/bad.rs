@@ -138,6 +138,8 @@ const VNET: &[Bad] = bad! {
     VNETS { "vni = 100\n" => "" } -> "vnet[blue].tunnel[blue-1].vni": "missing", "16777215";
     VNETS { "vni = 100" => "vni = 16777216" } -> "vnet[blue].tunnel[blue-1].vni": "24 bits";
     VNETS { "vni = 100" => "vni = 100\nkey = 5" } -> "vnet[blue].tunnel[blue-1].key": "vxlan has no `key`", "`gre`";
+    VNETS { "vni = 100" => "vni = 100\ncarries = \"ip\"" } -> "vnet[blue].tunnel[blue-1].carries": "vxlan has no `carries`", "`geneve`";
+    VNETS { "vni = 100" => "vni = 100\ngre_checksum = true" } -> "vnet[blue].tunnel[blue-1].gre_checksum": "vxlan has no `gre_checksum`", "`gre`";
     VNETS { "kind = \"vxlan\"" => "kind = \"gre\"" } -> "vnet[blue].tunnel[blue-1].vni": "gre has no `vni`";
     VNETS { "kind = \"vxlan\"" => "kind = \"ipip\"", "vni = 100" => "port = 4" } -> "vnet[blue].tunnel[blue-1].port": "ipip has no `port`";
     VNETS { "vni = 100" => "vni = 100\nport = 0" } -> "vnet[blue].tunnel[blue-1].port": "no UDP port";
@@ -168,6 +170,7 @@ const VNET: &[Bad] = bad! {
     VNETS { "vni = 100" => "vni = 100\ndevice = \"tun7\"", "vni = 200" => "vni = 200\ndevice = \"tun7\"" } -> "vnet[green].tunnel[green-1].device": "\"blue/blue-1\"", "same device";
     VNETS { "vni = 200" => "vni = 100" } -> "vnet[green].tunnel[green-1].vni": "same VNI and port", "one VXLAN device";
     VNETS { "vni = 200" => "vni = 100", "203.0.113.3" => "203.0.113.2" } -> "vnet[green].tunnel[green-1].remote": "cannot be told apart", "`vni`";
+    VNETS { "kind = \"vxlan\"" => "kind = \"gre\"", "kind = \"vxlan\"" => "kind = \"gre\"", "vni = 100" => "key = 5", "vni = 200" => "key = 5\ngre_checksum = true", "203.0.113.3" => "203.0.113.2" } -> "vnet[green].tunnel[green-1].remote": "cannot be told apart", "`key`";
     VNETS { "kind = \"vxlan\"" => "kind = \"geneve\"", "vni = 200" => "vni = 200\nport = 6081" } -> "vnet[green].tunnel[green-1].port": "same UDP port 6081", "geneve and vxlan";
     VNETS { "[[vnet]]\nname = \"green\"" => "[[vnet.tunnel]]\nname = \"blue-2\"\nkind = \"gre\"\nremote = \"203.0.113.4\"\naddresses = [\"10.255.1.1/30\"]\npeers = [\"10.255.1.2\"]\nroutes = [\"10.0.0.0/8\"]\n[[vnet]]\nname = \"green\"" } -> "vnet[blue].tunnel[blue-2].routes": "both lead to 10.0.0.0/8";
     VNETS { "[[vnet]]\nname = \"green\"" => "[[vnet.tunnel]]\nname = \"blue-2\"\nkind = \"gre\"\nremote = \"203.0.113.4\"\naddresses = [\"10.255.1.1/30\"]\npeers = [\"10.255.1.2\"]\n[[vnet]]\nname = \"green\"" } -> "vnet[blue].tunnel[blue-2].routes": "missing", "other tunnels";

@@ -1,7 +1,7 @@
 //! The numbers that go with an encapsulation: VNI, key, port.
 
 use crate::config::file::{EncapsulationName, Field, OrInherit};
-use crate::config::model::{DsrEncapsulation, Keying, OuterHeader, TunnelKind};
+use crate::config::model::{Carries, DsrEncapsulation, Keying, OuterHeader, TunnelKind};
 use crate::config::report::Report;
 
 /// The keys beside the encapsulation's name.
@@ -9,7 +9,9 @@ pub(super) struct Numbers<'f> {
     pub(super) path: &'f str,
     pub(super) vni: &'f Field<u32>,
     pub(super) key: &'f Field<u32>,
+    pub(super) gre_checksum: &'f Field<bool>,
     pub(super) port: &'f Field<u16>,
+    pub(super) carries: &'f Field<Carries>,
 }
 
 /// The encapsulation with its numbers, each there if and only if it has a meaning.
@@ -43,11 +45,27 @@ pub(super) fn tunnel_kind(
         report,
     );
     forbid(
+        !has_key && numbers.gre_checksum.given().is_some(),
+        path,
+        "gre_checksum",
+        kind,
+        "`gre`",
+        report,
+    );
+    forbid(
         !has_port && numbers.port.given().is_some(),
         path,
         "port",
         kind,
         "`vxlan`, `geneve` and `gue`",
+        report,
+    );
+    forbid(
+        name != EncapsulationName::Geneve && numbers.carries.given().is_some(),
+        path,
+        "carries",
+        kind,
+        "`geneve`",
         report,
     );
     let vni = if has_vni {
@@ -78,9 +96,11 @@ pub(super) fn tunnel_kind(
         EncapsulationName::Geneve => TunnelKind::Geneve {
             vni,
             port: port(6081),
+            carries: numbers.carries.or(Carries::Ethernet),
         },
         EncapsulationName::Gre => TunnelKind::Gre {
             key: numbers.key.given().copied(),
+            checksum: numbers.gre_checksum.or(false),
         },
         EncapsulationName::IpIp => TunnelKind::IpIp,
         EncapsulationName::Gue => TunnelKind::Gue { port: port(6080) },
@@ -156,8 +176,10 @@ pub(super) fn dsr(
 ) -> DsrEncapsulation {
     match tunnel_kind(name, numbers, report) {
         TunnelKind::Vxlan { vni, port } => DsrEncapsulation::Vxlan { vni, port },
-        TunnelKind::Geneve { vni, port } => DsrEncapsulation::Geneve { vni, port },
-        TunnelKind::Gre { key } => DsrEncapsulation::Gre { key },
+        TunnelKind::Geneve { vni, port, carries } => {
+            DsrEncapsulation::Geneve { vni, port, carries }
+        }
+        TunnelKind::Gre { key, checksum } => DsrEncapsulation::Gre { key, checksum },
         TunnelKind::IpIp => DsrEncapsulation::IpIp,
         TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
         TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
@@ -186,11 +208,27 @@ pub(super) fn forbid_all(numbers: &Numbers<'_>, kind: &str, report: &mut Report<
         report,
     );
     forbid(
+        numbers.gre_checksum.given().is_some(),
+        path,
+        "gre_checksum",
+        kind,
+        "`gre`",
+        report,
+    );
+    forbid(
         numbers.port.given().is_some(),
         path,
         "port",
         kind,
         "`vxlan`, `geneve` and `gue`",
+        report,
+    );
+    forbid(
+        numbers.carries.given().is_some(),
+        path,
+        "carries",
+        kind,
+        "`geneve`",
         report,
     );
 }
@@ -212,7 +250,8 @@ pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
 /// Whether the kind carries Ethernet, so that the far end needs a MAC address.
 pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
     match kind {
-        TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => true,
+        TunnelKind::Vxlan { .. } => true,
+        TunnelKind::Geneve { carries, .. } => matches!(carries, Carries::Ethernet),
         // Of another's device it is not known.
         TunnelKind::Gre { .. }
         | TunnelKind::IpIp
@@ -224,8 +263,8 @@ pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
 }
 
 /// Bytes that the kind adds to an IP packet: outer IP header, UDP (8), and the shim: VXLAN (8,
-/// RFC 7348), GENEVE without options (8, RFC 8926), GUE (4), GRE (4, and 4 for a key, RFC 2890);
-/// an inner Ethernet header is 14.
+/// RFC 7348), GENEVE without options (8, RFC 8926), GUE (4), GRE (4, and 4
+/// for each of key and checksum, RFC 2890); an inner Ethernet header is 14.
 pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
     let outer = match kind {
         // Of the far end's address nothing may be known: as over IPv6, which is larger.
@@ -236,9 +275,16 @@ pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
     };
     outer
         + match kind {
-            TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => 8 + 8 + 14,
-            TunnelKind::Gre { key: Some(_) } => 8,
-            TunnelKind::Gre { key: None } => 4,
+            TunnelKind::Vxlan { .. }
+            | TunnelKind::Geneve {
+                carries: Carries::Ethernet,
+                ..
+            } => 8 + 8 + 14,
+            TunnelKind::Geneve {
+                carries: Carries::Ip,
+                ..
+            } => 8 + 8,
+            TunnelKind::Gre { key, checksum } => 4 + 4 * (key.is_some() as u16 + checksum as u16),
             TunnelKind::IpIp | TunnelKind::Device => 0,
             // UDP, and type, receiver, counter and tag of a data message.
             TunnelKind::Wireguard => 8 + 16 + 16,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::address::{check_usable, private_range};
 use super::name::{self, LOCAL};
 use crate::config::file::{self, Field};
-use crate::config::model::{DsrEncapsulation, Forwarding, Origin, Vnet};
+use crate::config::model::{Carries, DsrEncapsulation, Forwarding, Origin, Vnet};
 use crate::config::report::Report;
 
 pub(super) fn origins(
@@ -105,12 +105,19 @@ fn check_dsr(
     let ethernet = match forwarding {
         Forwarding::NatPreserve | Forwarding::NatSnat => None,
         Forwarding::Dsr(DsrEncapsulation::Vxlan { .. }) => Some("vxlan"),
-        Forwarding::Dsr(DsrEncapsulation::Geneve { .. }) => Some("geneve"),
+        Forwarding::Dsr(DsrEncapsulation::Geneve {
+            carries: Carries::Ethernet,
+            ..
+        }) => Some("geneve"),
         Forwarding::Dsr(
             DsrEncapsulation::L2
             | DsrEncapsulation::IpIp
             | DsrEncapsulation::Gre { .. }
-            | DsrEncapsulation::Gue { .. },
+            | DsrEncapsulation::Gue { .. }
+            | DsrEncapsulation::Geneve {
+                carries: Carries::Ip,
+                ..
+            },
         ) => None,
     };
     if let (Forwarding::Dsr(_), Some(vnet)) = (forwarding, vnet) {
@@ -128,7 +135,7 @@ fn check_dsr(
     } else if written.inner_mac.given().is_some() {
         report.error(
             format!("{path}.inner_mac"),
-            "`inner_mac` has a meaning for forwarding = \"dsr\" with vxlan or geneve only",
+            "`inner_mac` has a meaning for forwarding = \"dsr\" with vxlan or geneve that carries Ethernet only",
             "remove it",
         );
     }

@@ -119,7 +119,9 @@ fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Option<Forwardin
         path,
         vni: &written.vni,
         key: &written.key,
+        gre_checksum: &written.gre_checksum,
         port: &written.port,
+        carries: &written.carries,
     };
     let name = match written.forwarding {
         Field::Absent => ForwardingName::Nat,

@@ -86,7 +86,9 @@ fn tunnel(
         path,
         vni: &written.vni,
         key: &written.key,
+        gre_checksum: &written.gre_checksum,
         port: &written.port,
+        carries: &written.carries,
     };
     let name_of_kind = written
         .kind

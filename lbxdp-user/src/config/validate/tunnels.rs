@@ -116,7 +116,7 @@ fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_
     }
     let kind = first.kind.name();
     let ends = first.local == second.local && first.remote == second.remote;
-    if ends && first.kind == second.kind {
+    if ends && first.kind.as_seen() == second.kind.as_seen() {
         report.error(
             b.path("remote"),
             format!("{titles} cannot be told apart: same kind, ends and numbers"),

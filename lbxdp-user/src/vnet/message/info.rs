@@ -10,7 +10,7 @@ use netlink_packet_route::link::{
 };
 use rtnetlink::packet_core::DefaultNla;
 
-use crate::config::model::TunnelKind;
+use crate::config::model::{Carries, TunnelKind};
 use crate::vnet::device::{Device, LinkKind};
 
 /// `IFLA_GRE_FLAGS` (`linux/if_tunnel.h`).
@@ -41,8 +41,10 @@ fn info_kind(kind: LinkKind) -> InfoKind {
 fn info_data(device: &Device) -> Option<InfoData> {
     Some(match device.kind {
         TunnelKind::Vxlan { vni, port } => InfoData::Vxlan(vxlan(device, vni, port)),
-        TunnelKind::Geneve { vni, port } => InfoData::Geneve(geneve(device, vni, port)),
-        TunnelKind::Gre { key } => gre(device, key),
+        TunnelKind::Geneve { vni, port, carries } => {
+            InfoData::Geneve(geneve(device, vni, port, carries))
+        }
+        TunnelKind::Gre { key, checksum } => gre(device, key, checksum),
         TunnelKind::IpIp => InfoData::IpTunnel(ip_tunnel(device)),
         TunnelKind::Gue { port } => {
             let mut attributes = ip_tunnel(device);
@@ -92,7 +94,7 @@ fn vxlan(device: &Device, vni: u32, port: u16) -> Vec<InfoVxlan> {
     attributes
 }
 
-fn geneve(device: &Device, vni: u32, port: u16) -> Vec<InfoGeneve> {
+fn geneve(device: &Device, vni: u32, port: u16, carries: Carries) -> Vec<InfoGeneve> {
     let mut attributes = vec![
         InfoGeneve::Id(vni),
         InfoGeneve::Port(port),
@@ -100,6 +102,10 @@ fn geneve(device: &Device, vni: u32, port: u16) -> Vec<InfoGeneve> {
     ];
     if device.tos != 0 {
         attributes.push(InfoGeneve::Tos(device.tos));
+    }
+    match carries {
+        Carries::Ethernet => {}
+        Carries::Ip => attributes.push(InfoGeneve::InnerProtoInherit),
     }
     match device.remote {
         IpAddr::V4(remote) => attributes.push(InfoGeneve::Remote(remote)),
@@ -112,7 +118,10 @@ fn geneve(device: &Device, vni: u32, port: u16) -> Vec<InfoGeneve> {
     attributes
 }
 
-fn gre(device: &Device, key: Option<u32>) -> InfoData {
+fn gre(device: &Device, key: Option<u32>, checksum: bool) -> InfoData {
+    let mut flags = GreIOFlags::empty();
+    flags.set(GreIOFlags::Key, key.is_some());
+    flags.set(GreIOFlags::Checksum, checksum);
     match (device.local, device.remote) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => {
             let mut attributes = vec![
@@ -124,13 +133,11 @@ fn gre(device: &Device, key: Option<u32>) -> InfoData {
             if device.tos != 0 {
                 attributes.push(InfoGre::Tos(device.tos));
             }
+            if !flags.is_empty() {
+                attributes.extend([InfoGre::IFlags(flags), InfoGre::OFlags(flags)]);
+            }
             if let Some(key) = key {
-                attributes.extend([
-                    InfoGre::IFlags(GreIOFlags::Key),
-                    InfoGre::OFlags(GreIOFlags::Key),
-                    InfoGre::IKey(key),
-                    InfoGre::OKey(key),
-                ]);
+                attributes.extend([InfoGre::IKey(key), InfoGre::OKey(key)]);
             }
             InfoData::GreTun(attributes)
         }
@@ -144,13 +151,11 @@ fn gre(device: &Device, key: Option<u32>) -> InfoData {
                     Ip6TunnelFlags::IgnEncapLimit.bits().to_ne_bytes().to_vec(),
                 )),
             ];
+            if !flags.is_empty() {
+                attributes.extend([InfoGre6::IFlags(flags), InfoGre6::OFlags(flags)]);
+            }
             if let Some(key) = key {
-                attributes.extend([
-                    InfoGre6::IFlags(GreIOFlags::Key),
-                    InfoGre6::OFlags(GreIOFlags::Key),
-                    InfoGre6::IKey(key),
-                    InfoGre6::OKey(key),
-                ]);
+                attributes.extend([InfoGre6::IKey(key), InfoGre6::OKey(key)]);
             }
             InfoData::GreTun6(attributes)
         }
@@ -297,6 +302,7 @@ mod tests {
         let kind = TunnelKind::Geneve {
             vni: 88,
             port: 6081,
+            carries: Carries::Ethernet,
         };
         let device = device(kind, "192.0.2.1", "192.0.2.2", &["10.0.0.1/30"]);
         assert_eq!(
@@ -311,8 +317,23 @@ mod tests {
     }
 
     #[test]
+    fn geneve_that_carries_ip() {
+        let kind = TunnelKind::Geneve {
+            vni: 88,
+            port: 6081,
+            carries: Carries::Ip,
+        };
+        let device = device(kind, "192.0.2.1", "192.0.2.2", &["10.0.0.1/30"]);
+        // IFLA_GENEVE_INNER_PROTO_INHERIT
+        assert!(info(&device, "geneve").contains(&(14, vec![])));
+    }
+
+    #[test]
     fn gre_with_key() {
-        let kind = TunnelKind::Gre { key: Some(5) };
+        let kind = TunnelKind::Gre {
+            key: Some(5),
+            checksum: false,
+        };
         let device = device(kind, "192.0.2.1", "192.0.2.2", &["10.0.0.1/30"]);
         assert_eq!(
             info(&device, "gre"),
@@ -330,8 +351,25 @@ mod tests {
     }
 
     #[test]
+    fn gre_with_checksum() {
+        let kind = TunnelKind::Gre {
+            key: None,
+            checksum: true,
+        };
+        let device = device(kind, "192.0.2.1", "192.0.2.2", &["10.0.0.1/30"]);
+        let flags: Vec<_> = (info(&device, "gre").into_iter())
+            .filter(|(number, _)| (2..=5).contains(number))
+            .collect();
+        // IFLA_GRE_IFLAGS and IFLA_GRE_OFLAGS: GRE_CSUM, and no keys.
+        assert_eq!(flags, [(2, vec![0x80, 0]), (3, vec![0x80, 0])]);
+    }
+
+    #[test]
     fn gre_over_ipv6_without_encapsulation_limit() {
-        let kind = TunnelKind::Gre { key: None };
+        let kind = TunnelKind::Gre {
+            key: None,
+            checksum: false,
+        };
         let device = device(kind, "2001:db8::1", "2001:db8::2", &["10.0.0.1/30"]);
         assert_eq!(
             info(&device, "ip6gre"),
