@@ -335,7 +335,9 @@ fn variants() -> Vec<(Encapsulation, u8)> {
                 PATH_GRE_CHECKSUM,
                 PATH_GRE_KEY | PATH_GRE_CHECKSUM,
             ],
-            Encapsulation::Gue | Encapsulation::Vxlan => &[0, PATH_UDP_CHECKSUM],
+            Encapsulation::Fou | Encapsulation::Gue | Encapsulation::Vxlan => {
+                &[0, PATH_UDP_CHECKSUM]
+            }
             Encapsulation::Geneve => &[
                 0,
                 PATH_UDP_CHECKSUM,
@@ -370,6 +372,7 @@ fn parameters(tunnel: &Tunnel, flags: u8) -> lbxdp_ebpf::encap::Tunnel {
                 key: (flags & PATH_GRE_KEY != 0).then_some(tunnel.vni),
                 checksum: flags & PATH_GRE_CHECKSUM != 0,
             },
+            Encapsulation::Fou => Shape::Fou { port },
             Encapsulation::Gue => Shape::Gue { port },
             Encapsulation::Vxlan => Shape::Vxlan {
                 vni: tunnel.vni,

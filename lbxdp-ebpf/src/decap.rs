@@ -12,8 +12,8 @@ use crate::tables::Tables;
 use crate::wire::{
     ETHERTYPE_TEB, Ethernet, GENEVE_CONTROL, GENEVE_CRITICAL, GENEVE_OPTION_LENGTH,
     GENEVE_OPTION_LENGTH_MASK, GRE_CHECKSUM, GRE_FIELD, GRE_KEY, GRE_SEQUENCE, GUE_CONTROL,
-    GUE_HLEN_MASK, GUE_PRIVATE, GUE_VERSION_MASK, Geneve, Gre, Gue, IPPROTO_GRE, IPPROTO_IPIP,
-    IPPROTO_IPV6, IPPROTO_UDP, Udp, VXLAN_VNI_VALID, Vxlan,
+    GUE_DIRECT, GUE_HLEN_MASK, GUE_PRIVATE, GUE_VERSION_MASK, Geneve, Gre, Gue, IPPROTO_GRE,
+    IPPROTO_IPIP, IPPROTO_IPV6, IPPROTO_UDP, Udp, VXLAN_VNI_VALID, Vxlan,
 };
 
 /// A packet that looks like one of a tunnel.
@@ -158,10 +158,11 @@ fn gre<F: Frame>(frame: &F, start: usize) -> Option<Shim> {
     })
 }
 
-/// Tells the three encapsulations over UDP apart by their headers: a GENEVE header has an
-/// EtherType in its second pair of bytes, where the others, as far as they are spoken here, have
-/// zero, or the flag of private flags; the second byte is zero in VXLAN and an IP protocol number in
-/// GUE.
+/// Tells the encapsulations over UDP apart by what is behind it: the version of an IP packet begins
+/// with a bit that is zero and one that is not, which in the headers of the others are both zero. A
+/// GENEVE header has an EtherType in its second pair of bytes, where the others, as far as they are
+/// spoken here, have zero, or the flag of private flags; the second byte is zero in VXLAN and an IP
+/// protocol number in GUE.
 #[inline(always)]
 fn udp<F: Frame, T: Tables>(frame: &F, tables: &T, start: usize) -> Option<Shim> {
     let udp: &Udp = frame.at(start)?;
@@ -170,8 +171,10 @@ fn udp<F: Frame, T: Tables>(frame: &F, tables: &T, start: usize) -> Option<Shim>
         return None;
     }
     let start = start + size_of::<Udp>();
-    let [_, second, third, fourth] = *frame.at::<[u8; 4]>(start)?;
-    if [third, fourth] == GUE_PRIVATE {
+    let [first, second, third, fourth] = *frame.at::<[u8; 4]>(start)?;
+    if first & GUE_VERSION_MASK == GUE_DIRECT {
+        fou(start, port, first)
+    } else if [third, fourth] == GUE_PRIVATE {
         gue(frame, start, port)
     } else if [third, fourth] != [0, 0] {
         geneve(frame, start, port)
@@ -180,6 +183,24 @@ fn udp<F: Frame, T: Tables>(frame: &F, tables: &T, start: usize) -> Option<Shim>
     } else {
         vxlan(frame, start, port)
     }
+}
+
+/// draft-ietf-intarea-gue-09, 4: `first` is the first byte of the packet inside.
+#[inline(always)]
+fn fou(start: usize, port: Port, first: u8) -> Option<Shim> {
+    let version = match first {
+        // With a header of five words at least.
+        0x45..=0x4f => Version::V4,
+        0x60..=0x6f => Version::V6,
+        _ => return None,
+    };
+    Some(Shim {
+        encapsulation: Encapsulation::Fou,
+        vni: 0,
+        port,
+        inner: Inner::ip(start, version),
+        unfinished: false,
+    })
 }
 
 /// RFC 8926, 3.4.

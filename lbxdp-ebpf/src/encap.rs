@@ -1,7 +1,7 @@
 //! Headers in front of a packet: `push::<Outer, Shim>`.
 //!
 //! A tunnel packet is an outer IP header ([`Outer`]: IPv4 or IPv6), a [`Shim`]
-//! (nothing, GRE, GUE, VXLAN, GENEVE, with their UDP and inner Ethernet headers),
+//! (nothing, GRE, FOU, GUE, VXLAN, GENEVE, with their UDP and inner Ethernet headers),
 //! and the inner packet; any outer goes with any shim. The agent prepares the
 //! bytes of both with [`prepare`](prepare()), beside the code that relies on
 //! them; per packet they are copied, and then patched:
@@ -139,6 +139,7 @@ fn push_shim<F: Frame, O: Outer>(
                 finish.finish::<F, O, shim::Gre<GRE_FIELD, GRE_FIELD>>(frame, start, path)
             }
         },
+        Encapsulation::Fou => finish.finish::<F, O, shim::Fou>(frame, start, path),
         Encapsulation::Gue => finish.finish::<F, O, shim::Gue>(frame, start, path),
         Encapsulation::Vxlan => finish.finish::<F, O, shim::Vxlan>(frame, start, path),
         Encapsulation::Geneve => {

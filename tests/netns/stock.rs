@@ -50,6 +50,11 @@ fn gue_ends_in_the_kernels_device() -> Result<()> {
     carry("gue_ends_in_the_kernels_device", &kinds::GUE)
 }
 
+#[test]
+fn fou_ends_in_the_kernels_device() -> Result<()> {
+    carry("fou_ends_in_the_kernels_device", &kinds::FOU)
+}
+
 /// A lab without sites, unless the agent cannot run here, which it then says.
 fn bare(test: &str) -> Result<Option<Lab>> {
     if let Some(reason) = obstacle().map(str::to_owned).or_else(agent_obstacle) {

@@ -142,6 +142,8 @@ pub enum Encapsulation {
     /// A device of the kernel's, with whatever it does: packets are handed over to it, with
     /// [`HANDED_OVER_MAC`] as both MAC addresses.
     Device = 6,
+    /// Nothing over UDP: Linux's FOU, and variant 1 of GUE (draft-ietf-intarea-gue, 4).
+    Fou = 7,
 }
 
 impl Encapsulation {
@@ -157,6 +159,7 @@ impl Encapsulation {
             4 => Some(Self::Vxlan),
             5 => Some(Self::Geneve),
             6 => Some(Self::Device),
+            7 => Some(Self::Fou),
             _ => None,
         }
     }

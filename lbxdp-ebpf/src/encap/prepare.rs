@@ -48,6 +48,11 @@ pub enum Shape {
         /// Whether there is a checksum.
         checksum: bool,
     },
+    /// IP right behind UDP.
+    Fou {
+        /// UDP destination port; 6080 is assigned to GUE, of which this is variant 1.
+        port: u16,
+    },
     /// GUE, version 0, without optional fields.
     Gue {
         /// UDP destination port; 6080 is assigned.
@@ -117,6 +122,7 @@ impl Shape {
         match self {
             Self::IpIp => Encapsulation::IpIp,
             Self::Gre { .. } => Encapsulation::Gre,
+            Self::Fou { .. } => Encapsulation::Fou,
             Self::Gue { .. } => Encapsulation::Gue,
             Self::Vxlan { .. } => Encapsulation::Vxlan,
             Self::Geneve { .. } => Encapsulation::Geneve,
@@ -153,6 +159,7 @@ impl Tunnel {
                 let fields = key.is_some() as usize + checksum as usize;
                 size_of::<wire::Gre>() + fields * wire::GRE_FIELD
             }
+            Shape::Fou { .. } => size_of::<shim::Fou>(),
             Shape::Gue { .. } => size_of::<shim::Gue>(),
             Shape::Vxlan { .. } => size_of::<shim::Vxlan>(),
             Shape::Geneve { inner: Some(_), .. } => size_of::<shim::GeneveEthernet>(),
@@ -210,6 +217,7 @@ pub fn prepare(tunnel: &Tunnel) -> Result<Path, PrepareError> {
                 path.flags |= PATH_GRE_KEY;
             }
         }
+        Shape::Fou { port } => write(&mut path, tunnel, over_udp(port, [0; 0]))?,
         Shape::Gue { port } => write(&mut path, tunnel, over_udp(port, wire::Gue::default()))?,
         Shape::Vxlan { vni, port, inner } => {
             let vxlan = wire::Vxlan {

@@ -29,6 +29,8 @@ pub(super) type Bare = [u8; 0];
 /// GRE; each of checksum and key has either no bytes or [`wire::GRE_FIELD`].
 pub(super) type Gre<const CHECKSUM: usize, const KEY: usize> =
     Pair<wire::Gre, Pair<[u8; CHECKSUM], [u8; KEY]>>;
+/// Nothing over UDP.
+pub(super) type Fou = Pair<Udp, Bare>;
 /// GUE over UDP.
 pub(super) type Gue = Pair<Udp, wire::Gue>;
 /// VXLAN over UDP, and the inner Ethernet header.
@@ -105,6 +107,12 @@ impl<T: OverUdp> Shim for Pair<Udp, T> {
     fn seal(&mut self, pseudo: Sum, inner: Sum) {
         self.first.checksum = pseudo.plus(inner).add_bytes(self.bytes()).udp_checksum();
     }
+}
+
+/// draft-ietf-intarea-gue-09, 4.
+impl OverUdp for Bare {
+    #[inline(always)]
+    fn fill(&mut self, _: Version) {}
 }
 
 /// draft-ietf-intarea-gue-09, 3.2.

@@ -26,7 +26,11 @@ const UDP: u8 = 17;
 
 /// All shapes; the two with an inner Ethernet header last.
 fn shapes() -> Vec<Shape> {
-    let mut shapes = std::vec![Shape::IpIp, Shape::Gue { port: 6080 }];
+    let mut shapes = std::vec![
+        Shape::IpIp,
+        Shape::Fou { port: 6080 },
+        Shape::Gue { port: 6080 }
+    ];
     for key in [None, Some(0x0102_0304)] {
         for checksum in [false, true] {
             shapes.push(Shape::Gre { key, checksum });
@@ -182,7 +186,7 @@ fn admit(tables: &mut MemTables, tunnel: &Tunnel, vnet: VnetId) {
     let (vni, port) = match tunnel.shape {
         Shape::IpIp => (0, 0),
         Shape::Gre { key, .. } => (key.unwrap_or(0), 0),
-        Shape::Gue { port } => (0, port),
+        Shape::Fou { port } | Shape::Gue { port } => (0, port),
         Shape::Vxlan { vni, port, .. } | Shape::Geneve { vni, port, .. } => (vni, port),
     };
     if port != 0 {
@@ -390,7 +394,10 @@ fn encapsulated_packets_are_sound_and_hold_the_packet() {
                     IpAddr::V4(_) => 34,
                     IpAddr::V6(_) => 54,
                 };
-                if let Shape::Vxlan { .. } | Shape::Geneve { .. } | Shape::Gue { .. } = tunnel.shape
+                if let Shape::Vxlan { .. }
+                | Shape::Geneve { .. }
+                | Shape::Gue { .. }
+                | Shape::Fou { .. } = tunnel.shape
                 {
                     assert!(out[udp] >= 0xc0, "a dynamic source port");
                     assert_eq!(out[udp + 6..udp + 8] != [0, 0], tunnel.udp_checksum);

@@ -23,8 +23,10 @@ pub struct Gre {
     pub protocol_type: [u8; 2],
 }
 
-/// GUE: the version, in [`Gue::version_control_hlen`]; only 0 is read.
+/// GUE: the version, in [`Gue::version_control_hlen`].
 pub const GUE_VERSION_MASK: u8 = 0xc0;
+/// GUE: version 1, which has no header: an IP packet stands in its place.
+pub const GUE_DIRECT: u8 = 0x40;
 /// GUE: a control message.
 pub const GUE_CONTROL: u8 = 0x20;
 /// GUE: length of the optional fields, in 32-bit words.

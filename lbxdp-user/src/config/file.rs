@@ -123,7 +123,7 @@ section! {
         name: String,
         /// For people.
         _description as "description": String,
-        /// Encapsulation; or `wireguard`; or `ipsec`; or `device`, a device that somebody else has made, and that is never changed. Required.
+        /// Encapsulation, `fou` being IP right behind UDP, which is variant 1 of GUE; or `wireguard`; or `ipsec`; or `device`, a device that somebody else has made, and that is never changed. Required.
         kind: TunnelName,
         /// Outer address of the far end. Required, but not allowed for `wireguard` and `device`.
         remote: IpAddr,
@@ -135,7 +135,7 @@ section! {
         key: u32,
         /// Whether packets of `gre` have a checksum, in both directions: the kernel's device wants both ends to agree. What comes in is taken with or without one, and a checksum is not verified: that of the packet inside is, by who receives it. Default `false`.
         gre_checksum: bool,
-        /// UDP destination port of `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
+        /// UDP destination port of `vxlan` (default 4789), `geneve` (6081), `gue` and `fou` (6080).
         port: u16,
         /// What `geneve` carries: `ethernet`, frames, with the MAC addresses of both ends' devices; or `ip`, packets, as the kernel's device does with `innerprotoinherit` (Linux 5.18 and newer). Both ends the same. Default `"ethernet"`.
         carries: Carries,
@@ -151,7 +151,7 @@ section! {
         ttl: OrInherit,
         /// DSCP of the outer header, 0 to 63, or `"inherit"` for that of the packet inside; for `ipsec` with static keys, 0 or `"inherit"`. Default 0. ECN is always handed through, both ways, as RFC 6040 says.
         dscp: OrInherit,
-        /// Whether the outer UDP checksum of `vxlan`, `geneve` and `gue` is computed. Default `false`: zero, which the far end must accept over IPv6 (RFC 6935).
+        /// Whether the outer UDP checksum of `vxlan`, `geneve`, `gue` and `fou` is computed. Default `false`: zero, which the far end must accept over IPv6 (RFC 6935).
         udp_checksum: bool,
         /// Name of the kernel's device, at most 15 bytes. Required for `device`; for others, default `lbx-NAME` if NAME begins with the VNet's name and has at most 11 bytes; else `lbx-`, up to 6 bytes of NAME, `-`, and 4 digits of a hash of VNet and NAME.
         device: String,
@@ -283,7 +283,7 @@ section! {
         forwarding: ForwardingName,
         /// The source address that origins see with `nat`: `snat` is one of this node's (`vnet.snat`), `preserve` is the client's, so that origins must route replies back through this node. Default `"snat"` for origins in a VNet, `"preserve"` for others.
         source: SourceName,
-        /// Encapsulation of `dsr`; `l2` changes only the MAC address, for origins on the node's own link. Required for `dsr`, not allowed for `nat`.
+        /// Encapsulation of `dsr`; `fou` is IP right behind UDP, which is variant 1 of GUE; `l2` changes only the MAC address, for origins on the node's own link. Required for `dsr`, not allowed for `nat`.
         encapsulation: DsrName,
         /// Network identifier, with `vxlan` and `geneve`, 24 bits. Required for those.
         vni: u32,
@@ -291,7 +291,7 @@ section! {
         key: u32,
         /// Whether packets of `gre` have a checksum, which the kernel's device wants if, and only if, it is told so (`csum`). Default `false`.
         gre_checksum: bool,
-        /// UDP destination port, with `vxlan` (default 4789), `geneve` (6081) and `gue` (6080).
+        /// UDP destination port, with `vxlan` (default 4789), `geneve` (6081), `gue` and `fou` (6080).
         port: u16,
         /// What `geneve` carries: `ethernet`, frames for the origins' `inner_mac`; or `ip`, packets, as the kernel's device takes them with `innerprotoinherit`. Default `"ethernet"`.
         carries: Carries,
@@ -299,7 +299,7 @@ section! {
         ttl: OrInherit,
         /// DSCP of the outer header, with an encapsulation, 0 to 63, or `"inherit"` for that of the client's packet. Default 0. ECN is always that of the client's packet (RFC 6040).
         dscp: OrInherit,
-        /// Whether the outer UDP checksum of `vxlan`, `geneve` and `gue` is computed. Default `false`: zero, which the origin must accept over IPv6 (RFC 6935).
+        /// Whether the outer UDP checksum of `vxlan`, `geneve`, `gue` and `fou` is computed. Default `false`: zero, which the origin must accept over IPv6 (RFC 6935).
         udp_checksum: bool,
         /// Origins, at least one.
         origin: Vec<Origin>,

@@ -261,6 +261,11 @@ pub enum TunnelKind {
     },
     /// IP in IP: ipip, sit or ip6tnl, as the addresses ask.
     IpIp,
+    /// IP over UDP: FOU of Linux, variant 1 of GUE.
+    Fou {
+        /// UDP port, 6080 unless configured.
+        port: u16,
+    },
     /// GUE over UDP.
     Gue {
         /// UDP port, 6080 unless configured.
@@ -298,6 +303,7 @@ impl TunnelKind {
             | Self::Geneve { .. }
             | Self::Gre { .. }
             | Self::IpIp
+            | Self::Fou { .. }
             | Self::Gue { .. } => false,
             Self::Wireguard | Self::Ipsec { .. } | Self::Device => true,
         }
@@ -318,6 +324,7 @@ impl TunnelKind {
             },
             Self::Vxlan { .. }
             | Self::IpIp
+            | Self::Fou { .. }
             | Self::Gue { .. }
             | Self::Wireguard
             | Self::Ipsec { .. }
@@ -333,6 +340,7 @@ impl TunnelKind {
             Self::Geneve { .. } => "geneve",
             Self::Gre { .. } => "gre",
             Self::IpIp => "ipip",
+            Self::Fou { .. } => "fou",
             Self::Gue { .. } => "gue",
             Self::Wireguard => "wireguard",
             Self::Ipsec { .. } => "ipsec",
@@ -478,6 +486,11 @@ pub enum DsrEncapsulation {
         key: Option<u32>,
         /// Whether there is a checksum.
         checksum: bool,
+    },
+    /// IP over UDP.
+    Fou {
+        /// UDP destination port.
+        port: u16,
     },
     /// GUE.
     Gue {

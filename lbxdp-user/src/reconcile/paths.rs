@@ -105,7 +105,7 @@ pub(super) fn peer_key(tunnel: &Tunnel, hops: &Hops) -> Option<PeerKey> {
         TunnelKind::Vxlan { vni, port } | TunnelKind::Geneve { vni, port, .. } => (vni, port),
         TunnelKind::Gre { key, .. } => (key.unwrap_or(0), 0),
         TunnelKind::IpIp => (0, 0),
-        TunnelKind::Gue { port } => (0, port),
+        TunnelKind::Fou { port } | TunnelKind::Gue { port } => (0, port),
         TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
             let hop = hops.get(&underlay_key(tunnel))?.as_ref().ok()?;
             return Some(PeerKey::of_device(hop.ifindex));
@@ -149,6 +149,7 @@ pub(super) fn inner_key(tunnel: &Tunnel) -> Option<HopKey> {
         }
         | TunnelKind::Gre { .. }
         | TunnelKind::IpIp
+        | TunnelKind::Fou { .. }
         | TunnelKind::Gue { .. }
         | TunnelKind::Wireguard
         | TunnelKind::Ipsec { .. }
@@ -187,6 +188,7 @@ pub(super) fn to_origin(
         }
         Forwarding::Dsr(DsrEncapsulation::IpIp) => Shape::IpIp,
         Forwarding::Dsr(DsrEncapsulation::Gre { key, checksum }) => Shape::Gre { key, checksum },
+        Forwarding::Dsr(DsrEncapsulation::Fou { port }) => Shape::Fou { port },
         Forwarding::Dsr(DsrEncapsulation::Gue { port }) => Shape::Gue { port },
         Forwarding::Dsr(DsrEncapsulation::Vxlan { vni, port }) => Shape::Vxlan {
             vni,
@@ -288,6 +290,7 @@ fn into_tunnel(slots: &Slots, hops: &Hops, vnet: &str, name: &str, tunnel: &Tunn
         (TunnelKind::Vxlan { .. }, None) => return Path::UNRESOLVED,
         (TunnelKind::Gre { key, checksum }, _) => Shape::Gre { key, checksum },
         (TunnelKind::IpIp, _) => Shape::IpIp,
+        (TunnelKind::Fou { port }, _) => Shape::Fou { port },
         (TunnelKind::Gue { port }, _) => Shape::Gue { port },
         (TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device, _) => {
             return into_device(index, hop, tunnel.mtu);
@@ -367,6 +370,7 @@ pub(super) const fn mode(forwarding: Forwarding) -> Mode {
         Forwarding::Dsr(
             DsrEncapsulation::IpIp
             | DsrEncapsulation::Gre { .. }
+            | DsrEncapsulation::Fou { .. }
             | DsrEncapsulation::Gue { .. }
             | DsrEncapsulation::Vxlan { .. }
             | DsrEncapsulation::Geneve { .. },
@@ -381,6 +385,7 @@ pub(super) const fn encapsulation(kind: TunnelKind) -> Encapsulation {
         TunnelKind::Geneve { .. } => Encapsulation::Geneve,
         TunnelKind::Gre { .. } => Encapsulation::Gre,
         TunnelKind::IpIp => Encapsulation::IpIp,
+        TunnelKind::Fou { .. } => Encapsulation::Fou,
         TunnelKind::Gue { .. } => Encapsulation::Gue,
         TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
             Encapsulation::Device

@@ -118,6 +118,7 @@ impl Device {
                 | TunnelKind::Geneve { .. }
                 | TunnelKind::Gre { .. }
                 | TunnelKind::IpIp
+                | TunnelKind::Fou { .. }
                 | TunnelKind::Gue { .. }
                 | TunnelKind::Wireguard
                 | TunnelKind::Device => tunnel.outer.dscp.map_or(1, |dscp| dscp << 2),
@@ -145,14 +146,16 @@ impl Device {
             (TunnelKind::Geneve { .. }, _) => LinkKind::Geneve,
             (TunnelKind::Gre { .. }, IpAddr::V4(_)) => LinkKind::Gre,
             (TunnelKind::Gre { .. }, IpAddr::V6(_)) => LinkKind::Ip6Gre,
-            (TunnelKind::IpIp | TunnelKind::Gue { .. }, IpAddr::V4(_)) => {
+            (TunnelKind::IpIp | TunnelKind::Fou { .. } | TunnelKind::Gue { .. }, IpAddr::V4(_)) => {
                 if self.families.v6 {
                     LinkKind::Sit
                 } else {
                     LinkKind::IpIp
                 }
             }
-            (TunnelKind::IpIp | TunnelKind::Gue { .. }, IpAddr::V6(_)) => LinkKind::Ip6Tnl,
+            (TunnelKind::IpIp | TunnelKind::Fou { .. } | TunnelKind::Gue { .. }, IpAddr::V6(_)) => {
+                LinkKind::Ip6Tnl
+            }
             (TunnelKind::Wireguard, _) => LinkKind::Wireguard,
             (TunnelKind::Ipsec { .. }, _) => LinkKind::Xfrm,
             (TunnelKind::Device, _) => LinkKind::Foreign,
@@ -173,6 +176,7 @@ impl Device {
             TunnelKind::Geneve { carries, .. } => carries == Carries::Ethernet,
             TunnelKind::Gre { .. }
             | TunnelKind::IpIp
+            | TunnelKind::Fou { .. }
             | TunnelKind::Gue { .. }
             | TunnelKind::Wireguard
             | TunnelKind::Ipsec { .. }
@@ -199,11 +203,11 @@ impl Device {
         Some([0x02, a, b, c, d, e])
     }
 
-    /// The port at which the kernel receives GUE for this device.
+    /// The port at which the kernel receives GUE, or its variant 1, for this device.
     #[must_use]
     pub fn gue_port(&self) -> Option<GuePort> {
         match self.kind {
-            TunnelKind::Gue { port } => Some(GuePort {
+            TunnelKind::Fou { port } | TunnelKind::Gue { port } => Some(GuePort {
                 local: self.local,
                 port,
             }),
@@ -239,6 +243,7 @@ impl Device {
                 }
             }
             TunnelKind::IpIp => write!(text, " {}", self.link_kind()),
+            TunnelKind::Fou { port } => write!(text, " {} fou port {port}", self.link_kind()),
             TunnelKind::Gue { port } => write!(text, " {} gue port {port}", self.link_kind()),
             TunnelKind::Wireguard | TunnelKind::Device => write!(text, " {}", self.link_kind()),
             TunnelKind::Ipsec { if_id, .. } => write!(text, " xfrm if_id {if_id}"),
@@ -321,7 +326,7 @@ impl fmt::Display for LinkKind {
     }
 }
 
-/// A UDP port at which the kernel takes off GUE headers. It is bound to the node's outer
+/// A UDP port at which the kernel takes off GUE headers, or nothing but UDP's where IP follows. It is bound to the node's outer
 /// address, so that it takes nothing from anybody else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct GuePort {
@@ -339,7 +344,7 @@ impl GuePort {
             let mut words = alias.split(' ').skip_while(|&seen| seen != word).skip(1);
             words.next()
         };
-        if after("gue")? != "port" {
+        if after("gue").or_else(|| after("fou"))? != "port" {
             return None;
         }
         Some(Self {

@@ -150,6 +150,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
             ),
             TunnelKind::Gre { .. }
             | TunnelKind::IpIp
+            | TunnelKind::Fou { .. }
             | TunnelKind::Gue { .. }
             | TunnelKind::Wireguard
             | TunnelKind::Device => format!(
@@ -161,6 +162,7 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
         libc::EADDRINUSE => match device.kind {
             TunnelKind::Vxlan { port, .. }
             | TunnelKind::Geneve { port, .. }
+            | TunnelKind::Fou { port }
             | TunnelKind::Gue { port } => Some(format!(
                 "another program, or a device with other settings, has UDP port {port} (`ss \
                  -ulpn`): free it, or give the tunnel another `port`"
@@ -172,8 +174,8 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
             | TunnelKind::Device => None,
         },
         libc::EINVAL => match device.kind {
-            TunnelKind::Gue { .. } => Some(format!(
-                "the kernel does not take this `{kind}` device with GUE: load module fou (over \
+            TunnelKind::Fou { .. } | TunnelKind::Gue { .. } => Some(format!(
+                "the kernel does not take this `{kind}` device with GUE or FOU: load module fou (over \
                  IPv6, fou6) or enable CONFIG_NET_FOU_IP_TUNNELS (CONFIG_IPV6_FOU_TUNNEL)"
             )),
             TunnelKind::Vxlan { .. }

@@ -272,3 +272,50 @@ pub(super) static GUE: [Kind; 3] = [
         mtu: 1448,
     },
 ];
+
+// The kernel takes one protocol at a port of FOU.
+pub(super) static FOU: [Kind; 4] = [
+    Kind {
+        name: "fou-ipip",
+        encapsulation: "fou",
+        keys: "port = 5555",
+        outer: Outer::V4,
+        device: "ipip local FAR remote EDGE ttl 64 encap fou encap-sport auto encap-dport 5555",
+        before: "fou add port 5555 ipproto 4",
+        carried: &[Carried::V4],
+        mtu: 1472,
+    },
+    Kind {
+        name: "fou-sit",
+        encapsulation: "fou",
+        keys: "port = 5555",
+        outer: Outer::V4,
+        device: "sit local FAR remote EDGE ttl 64 encap fou encap-sport auto encap-dport 5555",
+        before: "fou add port 5555 ipproto 41",
+        carried: &[Carried::V6],
+        mtu: 1472,
+    },
+    Kind {
+        name: "fou-ip6tnl",
+        encapsulation: "fou",
+        keys: "port = 5556",
+        outer: Outer::V6,
+        device: "ip6tnl mode any local FAR remote EDGE encaplimit none encap fou encap-sport auto \
+                 encap-dport 5556",
+        before: "fou add port 5556 ipproto 41 -6",
+        carried: &[Carried::V6],
+        mtu: 1452,
+    },
+    // A port of GUE takes what has no header too, and both protocols.
+    Kind {
+        name: "fou-gue6",
+        encapsulation: "fou",
+        keys: "port = 5557",
+        outer: Outer::V6,
+        device: "ip6tnl mode any local FAR remote EDGE encaplimit none encap fou encap-sport auto \
+                 encap-dport 5557",
+        before: "fou add port 5557 gue -6",
+        carried: BOTH,
+        mtu: 1452,
+    },
+];

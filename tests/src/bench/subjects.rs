@@ -15,7 +15,7 @@ use lbxdp_ebpf::verdict::Reason;
 
 use super::subject::{Flows, Subject};
 use super::{ORIGINS, ROWS};
-use crate::cases::tunnel::{KINDS, Tunnel};
+use crate::cases::tunnel::Tunnel;
 use crate::cases::world::{
     NODE4, ORIGIN_PORT, TCP, VIP4, World, dsr, dsr_l2, from_hop, from_router, inside, local, nat,
     plain,
@@ -34,6 +34,15 @@ pub struct Subjects {
 
 pub(super) use risk::RECORDED;
 
+/// The encapsulations that are measured. (`fou` is `gue` without four bytes; map `ROWS` has room for
+/// the tables of these.)
+const KINDS: [Encapsulation; 5] = [
+    Encapsulation::IpIp,
+    Encapsulation::Gre,
+    Encapsulation::Gue,
+    Encapsulation::Vxlan,
+    Encapsulation::Geneve,
+];
 /// TCP's flag of the first packet.
 const SYN: u8 = 2;
 /// The port of origins that do not see the client.
@@ -346,6 +355,7 @@ fn word(kind: Encapsulation) -> &'static str {
         Encapsulation::None => "plain",
         Encapsulation::IpIp => "ipip",
         Encapsulation::Gre => "gre",
+        Encapsulation::Fou => "fou",
         Encapsulation::Gue => "gue",
         Encapsulation::Vxlan => "vxlan",
         Encapsulation::Geneve => "geneve",

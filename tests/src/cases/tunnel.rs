@@ -10,9 +10,10 @@ use super::world::{ETH0, HOP_MAC, NODE_MAC, NODE4, NODE6, address};
 use crate::packet::{Packet, number};
 
 /// Every encapsulation.
-pub const KINDS: [Encapsulation; 5] = [
+pub const KINDS: [Encapsulation; 6] = [
     Encapsulation::IpIp,
     Encapsulation::Gre,
+    Encapsulation::Fou,
     Encapsulation::Gue,
     Encapsulation::Vxlan,
     Encapsulation::Geneve,
@@ -76,7 +77,7 @@ impl Tunnel {
                 | Encapsulation::Device
                 | Encapsulation::IpIp
                 | Encapsulation::Gre => 0,
-                Encapsulation::Gue => number::PORT_GUE,
+                Encapsulation::Fou | Encapsulation::Gue => number::PORT_GUE,
                 Encapsulation::Vxlan => number::PORT_VXLAN,
                 Encapsulation::Geneve => number::PORT_GENEVE,
             },
@@ -176,7 +177,7 @@ impl Tunnel {
         };
         match self.kind {
             Encapsulation::None | Encapsulation::Device => panic!("a tunnel has an encapsulation"),
-            Encapsulation::IpIp => packet.ip_of(inner),
+            Encapsulation::IpIp | Encapsulation::Fou => packet.ip_of(inner),
             Encapsulation::Gre => {
                 let mut packet = packet.gre();
                 if self.has(PATH_GRE_KEY) {
@@ -259,7 +260,10 @@ impl Tunnel {
         let protocol = match self.kind {
             Encapsulation::None | Encapsulation::Device | Encapsulation::IpIp => number::IPV4,
             Encapsulation::Gre => number::GRE,
-            Encapsulation::Gue | Encapsulation::Vxlan | Encapsulation::Geneve => number::UDP,
+            Encapsulation::Fou
+            | Encapsulation::Gue
+            | Encapsulation::Vxlan
+            | Encapsulation::Geneve => number::UDP,
         };
         let mut header = Vec::new();
         let [local, remote] = [address(self.local), address(self.remote)];
@@ -283,7 +287,10 @@ impl Tunnel {
         let vni = (self.vni << 8).to_be_bytes();
         let ethernet = [INNER_FAR_MAC.as_slice(), &INNER_NODE_MAC, &[0, 0]].concat();
         match self.kind {
-            Encapsulation::None | Encapsulation::Device | Encapsulation::IpIp => {}
+            Encapsulation::None
+            | Encapsulation::Device
+            | Encapsulation::IpIp
+            | Encapsulation::Fou => {}
             Encapsulation::Gre => {
                 let checksum = if self.has(PATH_GRE_CHECKSUM) { 0x80 } else { 0 };
                 let key = if self.has(PATH_GRE_KEY) { 0x20 } else { 0 };

@@ -134,7 +134,10 @@ fn packet(
             ));
             match tunnel {
                 Some(
-                    kind @ (Encapsulation::Gue | Encapsulation::Vxlan | Encapsulation::Geneve),
+                    kind @ (Encapsulation::Fou
+                    | Encapsulation::Gue
+                    | Encapsulation::Vxlan
+                    | Encapsulation::Geneve),
                 ) => {
                     shim(udp.payload(), kind, layers);
                 }
@@ -187,6 +190,7 @@ fn read_shim(bytes: &[u8], kind: Encapsulation, layers: &mut Vec<String>) -> Opt
                 ip(bytes.get(inner..)?, None, layers);
             }
         }
+        Encapsulation::Fou => ip(bytes, None, layers),
         Encapsulation::Gue => {
             let first = number(0)?;
             layers.push(format!(

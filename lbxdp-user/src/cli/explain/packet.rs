@@ -139,6 +139,7 @@ pub(super) fn tunnelled(frame: &[u8], peer: &PeerKey) -> Result<Vec<u8>> {
             key: (peer.vni != 0).then_some(peer.vni),
             checksum: false,
         },
+        Some(Encapsulation::Fou) => Shape::Fou { port },
         Some(Encapsulation::Gue) => Shape::Gue { port },
         Some(Encapsulation::Vxlan) => Shape::Vxlan {
             vni: peer.vni,

@@ -426,6 +426,7 @@ pub(in crate::cli) fn encapsulation_name(number: u8) -> &'static str {
         Some(Encapsulation::None) => "none",
         Some(Encapsulation::IpIp) => "ipip",
         Some(Encapsulation::Gre) => "gre",
+        Some(Encapsulation::Fou) => "fou",
         Some(Encapsulation::Gue) => "gue",
         Some(Encapsulation::Vxlan) => "vxlan",
         Some(Encapsulation::Geneve) => "geneve",

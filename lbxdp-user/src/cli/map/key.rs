@@ -157,6 +157,7 @@ pub(super) fn peer(text: &str) -> Result<PeerKey> {
     let (encapsulation, port) = match words.next() {
         Some("ipip") => (Encapsulation::IpIp, 0),
         Some("gre") => (Encapsulation::Gre, 0),
+        Some("fou") => (Encapsulation::Fou, 6080),
         Some("gue") => (Encapsulation::Gue, 6080),
         Some("vxlan") => (Encapsulation::Vxlan, 4789),
         Some("geneve") => (Encapsulation::Geneve, 6081),

@@ -14,6 +14,7 @@ pub(crate) enum EncapsulationName {
     Geneve,
     Gre,
     IpIp,
+    Fou,
     Gue,
 }
 
@@ -24,6 +25,7 @@ impl EncapsulationName {
             Self::Geneve => "geneve",
             Self::Gre => "gre",
             Self::IpIp => "ipip",
+            Self::Fou => "fou",
             Self::Gue => "gue",
         }
     }
@@ -127,6 +129,7 @@ choice!(TunnelName {
     "geneve" => Self::Encapsulated(EncapsulationName::Geneve),
     "gre" => Self::Encapsulated(EncapsulationName::Gre),
     "ipip" => Self::Encapsulated(EncapsulationName::IpIp),
+    "fou" => Self::Encapsulated(EncapsulationName::Fou),
     "gue" => Self::Encapsulated(EncapsulationName::Gue),
     "wireguard" => Self::Wireguard,
     "ipsec" => Self::Ipsec,
@@ -141,6 +144,7 @@ choice!(DsrName {
     "l2" => Self::L2,
     "ipip" => Self::Encapsulated(EncapsulationName::IpIp),
     "gre" => Self::Encapsulated(EncapsulationName::Gre),
+    "fou" => Self::Encapsulated(EncapsulationName::Fou),
     "gue" => Self::Encapsulated(EncapsulationName::Gue),
     "vxlan" => Self::Encapsulated(EncapsulationName::Vxlan),
     "geneve" => Self::Encapsulated(EncapsulationName::Geneve),

@@ -101,6 +101,7 @@ Default `mtu`, for a path of 1500 bytes:
 |---|---|---|
 | `ipip` | 1480 | 1460 |
 | `gre` | 1476 (with key or checksum 1472, with both 1468) | 1456 (1452, 1448) |
+| `fou` | 1472 | 1452 |
 | `gue` | 1468 | 1448 |
 | `vxlan`, `geneve` | 1450 | 1430 |
 | `geneve` that carries IP | 1464 | 1444 |

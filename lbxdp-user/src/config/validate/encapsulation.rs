@@ -24,7 +24,7 @@ pub(super) fn tunnel_kind(
         EncapsulationName::Vxlan | EncapsulationName::Geneve => (true, false, true),
         EncapsulationName::Gre => (false, true, false),
         EncapsulationName::IpIp => (false, false, false),
-        EncapsulationName::Gue => (false, false, true),
+        EncapsulationName::Fou | EncapsulationName::Gue => (false, false, true),
     };
     let path = numbers.path;
     let kind = name.as_str();
@@ -57,7 +57,7 @@ pub(super) fn tunnel_kind(
         path,
         "port",
         kind,
-        "`vxlan`, `geneve` and `gue`",
+        "`vxlan`, `geneve`, `gue` and `fou`",
         report,
     );
     forbid(
@@ -103,6 +103,7 @@ pub(super) fn tunnel_kind(
             checksum: numbers.gre_checksum.or(false),
         },
         EncapsulationName::IpIp => TunnelKind::IpIp,
+        EncapsulationName::Fou => TunnelKind::Fou { port: port(6080) },
         EncapsulationName::Gue => TunnelKind::Gue { port: port(6080) },
     }
 }
@@ -147,7 +148,7 @@ pub(super) fn outer_header(
         path,
         "udp_checksum",
         kind,
-        "`vxlan`, `geneve` and `gue`",
+        "`vxlan`, `geneve`, `gue` and `fou`",
         report,
     );
     OuterHeader {
@@ -181,6 +182,7 @@ pub(super) fn dsr(
         }
         TunnelKind::Gre { key, checksum } => DsrEncapsulation::Gre { key, checksum },
         TunnelKind::IpIp => DsrEncapsulation::IpIp,
+        TunnelKind::Fou { port } => DsrEncapsulation::Fou { port },
         TunnelKind::Gue { port } => DsrEncapsulation::Gue { port },
         TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => {
             unreachable!("no encapsulation has this kind")
@@ -220,7 +222,7 @@ pub(super) fn forbid_all(numbers: &Numbers<'_>, kind: &str, report: &mut Report<
         path,
         "port",
         kind,
-        "`vxlan`, `geneve` and `gue`",
+        "`vxlan`, `geneve`, `gue` and `fou`",
         report,
     );
     forbid(
@@ -238,6 +240,7 @@ pub(super) const fn udp_port(kind: TunnelKind) -> Option<u16> {
     match kind {
         TunnelKind::Vxlan { port, .. }
         | TunnelKind::Geneve { port, .. }
+        | TunnelKind::Fou { port }
         | TunnelKind::Gue { port } => Some(port),
         TunnelKind::Gre { .. }
         | TunnelKind::IpIp
@@ -255,6 +258,7 @@ pub(super) const fn carries_ethernet(kind: TunnelKind) -> bool {
         // Of another's device it is not known.
         TunnelKind::Gre { .. }
         | TunnelKind::IpIp
+        | TunnelKind::Fou { .. }
         | TunnelKind::Gue { .. }
         | TunnelKind::Wireguard
         | TunnelKind::Ipsec { .. }
@@ -288,6 +292,7 @@ pub(super) const fn overhead(kind: TunnelKind, over_ipv4: bool) -> u16 {
             TunnelKind::IpIp | TunnelKind::Device => 0,
             // UDP, and type, receiver, counter and tag of a data message.
             TunnelKind::Wireguard => 8 + 16 + 16,
+            TunnelKind::Fou { .. } => 8,
             TunnelKind::Gue { .. } => 8 + 4,
             // ESP (RFC 4303, RFC 4106): index, number and vector; length of padding, and protocol;
             // tag. No padding is needed at this length.

@@ -113,6 +113,7 @@ fn check_dsr(
             DsrEncapsulation::L2
             | DsrEncapsulation::IpIp
             | DsrEncapsulation::Gre { .. }
+            | DsrEncapsulation::Fou { .. }
             | DsrEncapsulation::Gue { .. }
             | DsrEncapsulation::Geneve {
                 carries: Carries::Ip,

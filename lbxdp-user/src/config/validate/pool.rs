@@ -104,6 +104,7 @@ fn outer(
         }
         Some(Forwarding::Dsr(DsrEncapsulation::IpIp)) => ("ipip", false),
         Some(Forwarding::Dsr(DsrEncapsulation::Gre { .. })) => ("gre", false),
+        Some(Forwarding::Dsr(DsrEncapsulation::Fou { .. })) => ("fou", true),
         Some(Forwarding::Dsr(DsrEncapsulation::Gue { .. })) => ("gue", true),
         Some(Forwarding::Dsr(DsrEncapsulation::Vxlan { .. })) => ("vxlan", true),
         Some(Forwarding::Dsr(DsrEncapsulation::Geneve { .. })) => ("geneve", true),
@@ -149,7 +150,7 @@ fn forwarding(written: &file::Pool, report: &mut Report<'_>) -> Option<Forwardin
                     "remove it",
                 );
             }
-            let hint = "write `ipip`, `gre`, `gue`, `vxlan`, `geneve` or `l2`";
+            let hint = "write `ipip`, `gre`, `fou`, `gue`, `vxlan`, `geneve` or `l2`";
             let encapsulation =
                 written
                     .encapsulation

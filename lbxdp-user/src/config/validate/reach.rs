@@ -113,6 +113,7 @@ fn check_dsr_source(
         Forwarding::Dsr(
             DsrEncapsulation::IpIp
             | DsrEncapsulation::Gre { .. }
+            | DsrEncapsulation::Fou { .. }
             | DsrEncapsulation::Gue { .. }
             | DsrEncapsulation::Vxlan { .. }
             | DsrEncapsulation::Geneve { .. },

@@ -95,7 +95,7 @@ fn tunnel(
         .required(
             path,
             "kind",
-            "write `vxlan`, `geneve`, `gre`, `ipip`, `gue`, `wireguard`, `ipsec` or `device`",
+            "write `vxlan`, `geneve`, `gre`, `ipip`, `fou`, `gue`, `wireguard`, `ipsec` or `device`",
             report,
         )
         .copied();

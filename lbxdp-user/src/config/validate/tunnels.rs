@@ -123,7 +123,7 @@ fn check_wire(a: &Named<'_>, b: &Named<'_>, titles: &str, report: &mut Report<'_
             match first.kind {
                 TunnelKind::Vxlan { .. } | TunnelKind::Geneve { .. } => "give each its own `vni`",
                 TunnelKind::Gre { .. } => "give each its own `key`",
-                TunnelKind::Gue { .. } => "give each its own `port`",
+                TunnelKind::Fou { .. } | TunnelKind::Gue { .. } => "give each its own `port`",
                 TunnelKind::IpIp | TunnelKind::Wireguard | TunnelKind::Ipsec { .. } | TunnelKind::Device => "use a kind with numbers (gre with `key`, vxlan, geneve), or another `local` or `remote`",
             },
         );

@@ -46,17 +46,8 @@ fn info_data(device: &Device) -> Option<InfoData> {
         }
         TunnelKind::Gre { key, checksum } => gre(device, key, checksum),
         TunnelKind::IpIp => InfoData::IpTunnel(ip_tunnel(device)),
-        TunnelKind::Gue { port } => {
-            let mut attributes = ip_tunnel(device);
-            attributes.extend([
-                InfoIpTunnel::EncapType(TunnelEncapType::Gue),
-                InfoIpTunnel::EncapFlags(TunnelEncapFlags::empty()),
-                // 0: made from the flow, so that the far end can spread.
-                InfoIpTunnel::EncapSPort(0),
-                InfoIpTunnel::EncapDPort(port),
-            ]);
-            InfoData::IpTunnel(attributes)
-        }
+        TunnelKind::Fou { port } => over_udp(device, TunnelEncapType::Fou, port),
+        TunnelKind::Gue { port } => over_udp(device, TunnelEncapType::Gue, port),
         // By no link in particular: the node's routes decide, as for any other tunnel.
         TunnelKind::Ipsec { if_id, .. } => InfoData::Xfrm(vec![InfoXfrm::IfId(if_id)]),
         // Nothing is set as it is made.
@@ -160,6 +151,18 @@ fn gre(device: &Device, key: Option<u32>, checksum: bool) -> InfoData {
             InfoData::GreTun6(attributes)
         }
     }
+}
+
+fn over_udp(device: &Device, encapsulation: TunnelEncapType, port: u16) -> InfoData {
+    let mut attributes = ip_tunnel(device);
+    attributes.extend([
+        InfoIpTunnel::EncapType(encapsulation),
+        InfoIpTunnel::EncapFlags(TunnelEncapFlags::empty()),
+        // 0: made from the flow, so that the far end can spread.
+        InfoIpTunnel::EncapSPort(0),
+        InfoIpTunnel::EncapDPort(port),
+    ]);
+    InfoData::IpTunnel(attributes)
 }
 
 fn ip_tunnel(device: &Device) -> Vec<InfoIpTunnel> {
