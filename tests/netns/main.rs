@@ -14,6 +14,7 @@ mod ipsec;
 mod ipv6;
 mod isolation;
 mod lab;
+mod metrics;
 mod monitors;
 mod reload;
 mod snat;
