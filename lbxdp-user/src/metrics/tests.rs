@@ -333,7 +333,9 @@ fn what_is_exported_is_what_is_documented() {
 fn every_sample_stands_once_with_labels_as_they_are_written() {
     for format in [Format::Prometheus, Format::OpenMetrics] {
         let mut status = full();
-        status.load_balancers[0].name = "a \"b\" \\ c".to_owned();
+        let balancer = &mut status.load_balancers[0];
+        balancer.name = "a \"b\" \\ c".to_owned();
+        balancer.listeners.push(balancer.listeners[0].clone());
         let text = text(status, format);
         let series: Vec<&str> = (text.lines())
             .filter(|line| !line.starts_with('#'))
