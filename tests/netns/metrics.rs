@@ -1,13 +1,14 @@
 //! Metrics, as Prometheus gets them from a real agent.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use prometheus_parse::{Sample, Scrape, Value};
 use tests::netns::{Edge, Lab, Shape, eventually};
 
@@ -111,8 +112,8 @@ const fn local(port: u16) -> SocketAddr {
 }
 
 #[test]
-fn traffic_shows_in_metrics_and_so_does_the_end_of_the_agent() -> Result<()> {
-    let test = "traffic_shows_in_metrics_and_so_does_the_end_of_the_agent";
+fn traffic_shows_in_metrics_and_so_do_a_stuck_and_a_dead_agent() -> Result<()> {
+    let test = "traffic_shows_in_metrics_and_so_do_a_stuck_and_a_dead_agent";
     let Some(lab) = crate::lab_for_agent(test, Shape::OneLink)? else {
         return Ok(());
     };
@@ -178,16 +179,27 @@ fn traffic_shows_in_metrics_and_so_does_the_end_of_the_agent() -> Result<()> {
     assert!(success);
     assert_eq!(metrics.names(), scraped);
 
-    // An owner that is stopped, with all of its process.
-    let pid = edge.pid().context("it runs")?;
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGSTOP)?;
-    let stopped = printed(&edge);
-    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGCONT)?;
-    let (success, metrics) = stopped?;
+    // An owner that is stuck: it reads a file that nobody writes.
+    let file = edge.configuration_file();
+    let text = fs::read(&file)?;
+    let pipe = lab.files().join("pipe");
+    mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    fs::rename(&pipe, &file)?;
+    eventually("the metrics say so", DEADLINE * 2, || {
+        scrape(&lab, at)
+            .and_then(|metrics| Ok(metrics.sum("lbxdp_up", &[])? == 0.0))
+            .unwrap_or_default()
+    })?;
+    let (success, metrics) = printed(&edge)?;
     assert!(!success);
     assert_eq!(metrics.sum("lbxdp_up", &[])?, 0.0);
-    assert!(metrics.heartbeat_age()? > Duration::from_secs(3));
-    edge.wait("it answers", |_| true)?;
+    assert!(metrics.heartbeat_age()? > Duration::from_secs(4));
+    File::options().write(true).open(&file)?.write_all(&text)?;
+    eventually("it goes on", DEADLINE, || {
+        scrape(&lab, at)
+            .and_then(|metrics| Ok(metrics.sum("lbxdp_up", &[])? == 1.0))
+            .unwrap_or_default()
+    })?;
 
     edge.kill_9()?;
     assert!(scrape(&lab, at).is_err());

@@ -1,5 +1,7 @@
 //! Load balancers and pools.
 
+use std::collections::BTreeMap;
+
 use super::family::{Family, Source};
 use super::unix_time;
 use crate::api;
@@ -94,7 +96,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "Packets of the listener, from clients (`forward`) and to them (`reply`; none where origins \
          answer directly).",
         Source::Status(|status, out| {
-            for (balancer, listener, traffic) in listeners(status) {
+            for ((balancer, listener), traffic) in listeners(status) {
                 out.add_packets(&[balancer, &listener], traffic)?;
             }
             Ok(())
@@ -105,7 +107,7 @@ pub(super) const FAMILIES: &[Family] = &[
         &["load_balancer", "listener", "direction"],
         "Bytes of these packets.",
         Source::Status(|status, out| {
-            for (balancer, listener, traffic) in listeners(status) {
+            for ((balancer, listener), traffic) in listeners(status) {
                 out.add_bytes(&[balancer, &listener], traffic)?;
             }
             Ok(())
@@ -126,14 +128,16 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
 ];
 
-fn listeners(status: &api::Status) -> impl Iterator<Item = (&str, String, &api::Traffic)> {
-    status.load_balancers.iter().flat_map(|balancer| {
-        balancer.listeners.iter().map(|listener| {
-            (
-                balancer.name.as_str(),
-                listener.to_string(),
-                &listener.traffic,
-            )
+/// By load balancer and what it offers. One that is disabled may offer the same twice, which is
+/// counted once.
+fn listeners(status: &api::Status) -> BTreeMap<(&str, String), &api::Traffic> {
+    let balancers = status.load_balancers.iter();
+    balancers
+        .flat_map(|balancer| {
+            balancer.listeners.iter().map(|listener| {
+                let name = (balancer.name.as_str(), listener.to_string());
+                (name, &listener.traffic)
+            })
         })
-    })
+        .collect()
 }

@@ -330,10 +330,27 @@ fn what_is_exported_is_what_is_documented() {
 }
 
 #[test]
+fn every_name_of_the_readme_is_exported() {
+    let readme = include_str!("../../../README.md");
+    let names: BTreeSet<String> = names().collect();
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut seen = 0;
+    for word in readme.split(|c| !is_of_name(c)) {
+        if word.starts_with("lbxdp_") && word != "lbxdp_ebpf" && word != "lbxdp_user" {
+            assert!(names.contains(word), "{word}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "the README shows what to alert on: {seen} names");
+}
+
+#[test]
 fn every_sample_stands_once_with_labels_as_they_are_written() {
     for format in [Format::Prometheus, Format::OpenMetrics] {
         let mut status = full();
-        status.load_balancers[0].name = "a \"b\" \\ c".to_owned();
+        let balancer = &mut status.load_balancers[0];
+        balancer.name = "a \"b\" \\ c".to_owned();
+        balancer.listeners.push(balancer.listeners[0].clone());
         let text = text(status, format);
         let series: Vec<&str> = (text.lines())
             .filter(|line| !line.starts_with('#'))
