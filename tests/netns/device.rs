@@ -31,9 +31,9 @@ fn make_device(lab: &Lab) -> Result<()> {
 fn configuration(lab: &Lab, addition: &str) -> String {
     let site = lab.blue();
     let vxlan = format!(
-        "kind = \"vxlan\"\nvni = {}\nremote = \"{}\"\n",
-        site.vni(),
-        site.underlay()
+        "kind = \"vxlan\"\nremote = \"{}\"\nvni = {}\n",
+        site.underlay(),
+        site.vni()
     );
     let text = lab.configuration();
     assert!(text.contains(&vxlan), "{text}");

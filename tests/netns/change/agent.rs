@@ -48,9 +48,9 @@ fn return_of_c(mut scene: Scene, mut traffic: Traffic) -> Result<()> {
     traffic.end("at the end")
 }
 
-/// `LBXDP_TEST_AWAY` is how many seconds the agent is away; a minute, if it is not set.
+/// `LBXDP_TEST_AWAY` is how many seconds the agent is away; ten, if it is not set.
 fn away() -> Duration {
-    let seconds = std::env::var("LBXDP_TEST_AWAY").map_or(60, |text| {
+    let seconds = std::env::var("LBXDP_TEST_AWAY").map_or(10, |text| {
         text.parse()
             .expect("LBXDP_TEST_AWAY is a whole number of seconds")
     });
