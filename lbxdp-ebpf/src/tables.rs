@@ -89,8 +89,8 @@ pub trait Tables {
     fn allowance(&self) -> Allowance;
     /// Sets what is left of them.
     fn set_allowance(&self, left: Allowance);
-    /// The origin that a flow of a row at risk is recorded with (map `FLOWS`), unless the packet opens
-    /// a new connection in the place of one that has ended. The entry takes note of what is seen.
+    /// The origin that a flow of a row at risk is recorded with (map `FLOWS`). The entry takes note of
+    /// what is seen: [`Tracked::see`].
     fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Tracked>>;
     /// Records a flow.
     fn track(&self, flow: &FlowKey, entry: &Tracked);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lbxdp_ebpf::abi::{
-    FlowCounts, FlowKey, OriginIndex, ROW_GENERATION, ROW_INSERT, Row, SEEN_FIN, SEEN_RST,
+    FlowCounts, FlowKey, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, Row, SEEN_FIN, SEEN_RST,
     Tracked as Flow,
 };
 use lbxdp_ebpf::hash::reduce;
@@ -43,7 +43,7 @@ pub fn sort(
     let mut live = Vec::new();
     let mut silent = Vec::new();
     for (key, flow) in flows {
-        let has_ended = flow.seen.state & (SEEN_FIN | SEEN_RST) != 0;
+        let has_ended = flow.seen.state & (SEEN_FIN | SEEN_RST) != 0 || flow.origin == Origin::NONE;
         let idle = if has_ended { idle.min(CLOSING) } else { idle };
         if is_silent(flow.seen.tick, idle, now) {
             silent.push((key, flow));

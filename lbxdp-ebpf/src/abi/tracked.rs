@@ -1,4 +1,4 @@
-use super::{Allowance, OriginIndex, Seen, abi_type};
+use super::{Allowance, Origin, OriginIndex, Seen, Sight, abi_type};
 
 /// A client's flow whose row is at risk: the origin that it stays with (maps `FLOWS` and, while
 /// nothing but its first packets has come, `OPENING`).
@@ -8,11 +8,11 @@ use super::{Allowance, OriginIndex, Seen, abi_type};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Tracked {
-    /// The origin.
+    /// The origin; [`Origin::NONE`] if the connection has ended, and another is being opened.
     pub origin: OriginIndex,
     /// Zero.
     pub reserved: [u8; 2],
-    /// [`Origin::identity`](super::Origin::identity) of that origin, lest its slot be another's now.
+    /// [`Origin::identity`] of that origin, lest its slot be another's now.
     pub identity: u32,
     /// The hash by which its row is found, in a table of any size.
     pub hash: u32,
@@ -54,6 +54,18 @@ impl Tracked {
         listener: 0,
         seen: Seen::NEVER,
     };
+    /// Takes note of a packet. One that opens a connection in the place of one that has ended belongs
+    /// to nobody yet: what follows it must not go where the old one went.
+    #[inline(always)]
+    pub const fn see(&mut self, sight: Sight) {
+        if self.seen.is_over(sight) {
+            self.origin = Origin::NONE;
+            self.seen = Seen::first(sight);
+        } else {
+            self.seen.see(sight);
+        }
+    }
+
     /// For how many ticks an entry of `OPENING` holds: as long as a SYN is waited for to be
     /// answered, and sent again (RFC 6298; Linux sends the last one a minute after the one before).
     pub const OPENING_TICKS: u32 = 64;

@@ -279,10 +279,7 @@ impl<C: Context> Tables for Maps<C> {
         // SAFETY: as in `session`.
         let entry = unsafe { &mut *entry };
         if let Some(sight) = sight {
-            if entry.seen.is_over(sight) {
-                return None;
-            }
-            entry.seen.see(sight);
+            entry.see(sight);
         }
         Some(entry)
     }

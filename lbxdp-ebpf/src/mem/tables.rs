@@ -223,10 +223,7 @@ impl Tables for MemTables {
         let mut flows = self.flows.lock();
         let entry = flows.get_mut(flow)?;
         if let Some(sight) = sight {
-            if entry.seen.is_over(sight) {
-                return None;
-            }
-            entry.seen.see(sight);
+            entry.see(sight);
         }
         Some(Found(*entry))
     }

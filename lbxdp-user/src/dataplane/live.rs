@@ -258,11 +258,13 @@ impl Tables for LiveTables<'_> {
 
     fn set_allowance(&self, _: Allowance) {}
 
-    /// As it stands.
+    /// As it would stand.
     fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Copied<Tracked>> {
-        let entry = self.of_hash(&self.maps.flows, flow, "FLOWS")?;
-        let over = sight.is_some_and(|sight| entry.seen.is_over(sight));
-        (!over).then_some(Copied(entry))
+        let mut entry = self.of_hash(&self.maps.flows, flow, "FLOWS")?;
+        if let Some(sight) = sight {
+            entry.see(sight);
+        }
+        Some(Copied(entry))
     }
 
     /// Does nothing: of a packet that is only thought of nothing follows.

@@ -364,6 +364,22 @@ fn known() -> Vec<Case> {
             NEW,
         ),
         tcp(
+            "What follows it goes there, too.",
+            known(ROW_LOOKUP, OTHER, SEEN_ESTABLISHED | SEEN_FIN),
+            ORIGIN4,
+            &[SYN],
+            ACK,
+            NEW,
+        ),
+        tcp(
+            "A connection in the place of one that has ended is recorded with its own origin.",
+            known(ROW_LOOKUP | ROW_INSERT, OTHER, SEEN_ESTABLISHED | SEEN_FIN),
+            ORIGIN4,
+            &[SYN],
+            ACK,
+            NEW,
+        ),
+        tcp(
             "A flow does not go to another origin that has the slot of its own.",
             known(ROW_LOOKUP, OTHER, 0).but(|tables| {
                 tables.origins.get_mut(&OTHER).expect("an origin").identity = 7;
