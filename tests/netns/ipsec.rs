@@ -154,9 +154,9 @@ impl Tunnel<'_> {
     /// The same, with this table.
     fn configure_as(&self, text: &str, table: &str) -> Result<String> {
         let vxlan = format!(
-            "kind = \"vxlan\"\nvni = {}\nremote = \"{}\"\n",
-            self.site.vni(),
-            self.site.underlay()
+            "kind = \"vxlan\"\nremote = \"{}\"\nvni = {}\n",
+            self.site.underlay(),
+            self.site.vni()
         );
         let (before, after) = text.split_once(&vxlan).context("there is its tunnel")?;
         let ipsec = format!(

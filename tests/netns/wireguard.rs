@@ -112,9 +112,9 @@ fn connect(lab: &Lab, own: &Keys, edge: &Keys, preshared: &Path) -> Result<()> {
 fn configuration(lab: &Lab, edge: &Keys, far: &Keys, preshared: &Path, addition: &str) -> String {
     let site = lab.blue();
     let vxlan = format!(
-        "kind = \"vxlan\"\nvni = {}\nremote = \"{}\"\n",
-        site.vni(),
-        site.underlay()
+        "kind = \"vxlan\"\nremote = \"{}\"\nvni = {}\n",
+        site.underlay(),
+        site.vni()
     );
     let wireguard = format!(
         "kind = \"wireguard\"\ndevice = \"wg-blue\"\nwireguard = {{ private_key_file = \"{}\", \
