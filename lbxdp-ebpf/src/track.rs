@@ -12,8 +12,8 @@
 #![forbid(unsafe_code)]
 
 use crate::abi::{
-    Allowance, FlowCounts, FlowKey, LISTENER_QUIC, LISTENER_UDP_MOVE, ORIGIN_DOWN, Origin,
-    OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Seen, Sight, Tracked,
+    Allowance, FlowCounts, FlowKey, LISTENER_QUIC, LISTENER_UDP_MOVE, Listener, ORIGIN_DOWN,
+    Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Seen, Sight, Tracked,
 };
 use crate::frame::Frame;
 use crate::hash;
@@ -66,6 +66,30 @@ impl Request {
         displaced: 0,
         reserved: 0,
     };
+
+    /// Of a flow of this hash, in this row; what its packet shows is not there yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(
+        flow: FlowKey,
+        hash: u32,
+        listener: &Listener,
+        row: Row,
+        previous_rows: u32,
+    ) -> Self {
+        Self {
+            flow,
+            entry: Tracked {
+                hash,
+                listener: listener.counter,
+                ..Tracked::EMPTY
+            },
+            row,
+            previous_rows,
+            listener_flags: listener.flags,
+            ..Self::EMPTY
+        }
+    }
 
     /// Makes the entry that the flow is recorded by, and says where.
     #[inline(always)]

@@ -54,6 +54,10 @@ impl Tracked {
         listener: 0,
         seen: Seen::NEVER,
     };
+    /// For how many ticks an entry of `OPENING` holds: as long as a SYN is waited for to be
+    /// answered, and sent again (RFC 6298; Linux sends the last one a minute after the one before).
+    pub const OPENING_TICKS: u32 = 64;
+
     /// Takes note of a packet. One that opens a connection in the place of one that has ended belongs
     /// to nobody yet: what follows it must not go where the old one went.
     #[inline(always)]
@@ -65,8 +69,25 @@ impl Tracked {
             self.seen.see(sight);
         }
     }
+}
 
-    /// For how many ticks an entry of `OPENING` holds: as long as a SYN is waited for to be
-    /// answered, and sent again (RFC 6298; Linux sends the last one a minute after the one before).
-    pub const OPENING_TICKS: u32 = 64;
+impl FlowCounts {
+    /// Both together, with the allowance of the first.
+    #[must_use]
+    pub const fn plus(self, other: &Self) -> Self {
+        let Self {
+            allowance: _,
+            hits,
+            inserted,
+            opened,
+            refused,
+        } = *other;
+        Self {
+            allowance: self.allowance,
+            hits: self.hits.wrapping_add(hits),
+            inserted: self.inserted.wrapping_add(inserted),
+            opened: self.opened.wrapping_add(opened),
+            refused: self.refused.wrapping_add(refused),
+        }
+    }
 }

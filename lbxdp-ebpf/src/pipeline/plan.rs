@@ -4,7 +4,7 @@ use super::{Steps, Subject};
 use crate::abi::{
     Device, FlowKey, LISTENER_PORTLESS, LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mode,
     NODE_KERNEL_FRAGMENTS, NODE_VLANS, Node, Origin, OriginIndex, PATH_INNER_ETHERNET,
-    PATH_RESOLVED, Path, Reverse, RouteKey, Tracked, TunnelIndex, VnetId,
+    PATH_RESOLVED, Path, Reverse, RouteKey, TunnelIndex, VnetId,
 };
 use crate::ecn::{self, Unspeakable};
 use crate::encap;
@@ -182,19 +182,10 @@ fn owner<'t, F: Steps, T: Tables>(
     if row.flags != 0 {
         let is_aside = subject.ports.related | subject.ip.is_later_fragment();
         *risk = track::Request {
-            flow: *flow,
-            entry: Tracked {
-                hash,
-                listener: listener.counter,
-                ..Tracked::EMPTY
-            },
-            row: *row,
-            previous_rows,
-            listener_flags: listener.flags,
             payload: (subject.ip.payload() + size_of::<Udp>()) as u32,
             tcp_flags: subject.ports.tcp_flags,
             aside: is_aside.into(),
-            ..track::Request::EMPTY
+            ..track::Request::of(*flow, hash, listener, *row, previous_rows)
         };
         index = frame.follow(tables, risk);
     }

@@ -2,8 +2,8 @@
 //!
 //! What [`process`](super::process()) does with any packet is done here at once with one of which
 //! nothing special would be asked. A packet of which something would be is declined before anything
-//! is written (but that its flow has been seen), and goes the whole way. Both make the same of a packet, to the byte and the counter;
-//! the whole way is what defines it.
+//! is written (but that its flow has been seen), and goes the whole way. Both make the same of a
+//! packet, to the byte and the counter; the whole way is what defines it.
 //!
 //! Plain is TCP or UDP, without VLAN tag, IP options, extension headers or fragments, that fits and
 //! has hops left, opens no connection that is rewritten, and

@@ -77,22 +77,7 @@ impl FlowMaps {
     /// The counters of all CPUs.
     fn counts(&self) -> Result<FlowCounts> {
         let cpus = self.counters.get(&0, 0).context("map FLOW_COUNTERS")?;
-        Ok(cpus.iter().fold(FlowCounts::default(), |sum, cpu| {
-            let FlowCounts {
-                allowance: _,
-                hits,
-                inserted,
-                opened,
-                refused,
-            } = *cpu;
-            FlowCounts {
-                allowance: sum.allowance,
-                hits: sum.hits.wrapping_add(hits),
-                inserted: sum.inserted.wrapping_add(inserted),
-                opened: sum.opened.wrapping_add(opened),
-                refused: sum.refused.wrapping_add(refused),
-            }
-        }))
+        Ok(cpus.iter().fold(FlowCounts::default(), FlowCounts::plus))
     }
 
     /// Takes a flow away, unless a packet of it has come meanwhile.

@@ -326,8 +326,8 @@ impl fmt::Display for LinkKind {
     }
 }
 
-/// A UDP port at which the kernel takes off GUE headers, or nothing but UDP's where IP follows. It is bound to the node's outer
-/// address, so that it takes nothing from anybody else.
+/// A UDP port at which the kernel takes off GUE headers, or nothing but UDP's where IP follows. It is
+/// bound to the node's outer address, so that it takes nothing from anybody else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct GuePort {
     /// The address that it is bound to.

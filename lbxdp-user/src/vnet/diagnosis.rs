@@ -175,8 +175,8 @@ fn creation(device: &Device, errno: i32) -> Option<String> {
         },
         libc::EINVAL => match device.kind {
             TunnelKind::Fou { .. } | TunnelKind::Gue { .. } => Some(format!(
-                "the kernel does not take this `{kind}` device with GUE or FOU: load module fou (over \
-                 IPv6, fou6) or enable CONFIG_NET_FOU_IP_TUNNELS (CONFIG_IPV6_FOU_TUNNEL)"
+                "the kernel does not take this `{kind}` device with GUE or FOU: load module fou \
+                 (over IPv6, fou6) or enable CONFIG_NET_FOU_IP_TUNNELS (CONFIG_IPV6_FOU_TUNNEL)"
             )),
             TunnelKind::Vxlan { .. }
             | TunnelKind::Geneve { .. }

@@ -364,7 +364,7 @@ fn known() -> Vec<Case> {
             NEW,
         ),
         tcp(
-            "What follows it goes there, too.",
+            "What follows a SYN after the end of a recorded connection goes to the owner, too.",
             known(ROW_LOOKUP, OTHER, SEEN_ESTABLISHED | SEEN_FIN),
             ORIGIN4,
             &[SYN],

@@ -306,28 +306,21 @@ impl Maps {
 
     /// Reads what was counted of flows.
     pub(super) fn flow_events(&self) -> Result<BTreeMap<FlowEvent, u64>> {
-        let mut events = BTreeMap::new();
         let cpus = self.flow_counters.get(&0, 0).context("map FLOW_COUNTERS")?;
-        for cpu in cpus.iter() {
-            let FlowCounts {
-                allowance: _,
-                hits,
-                inserted,
-                opened,
-                refused,
-            } = *cpu;
-            for (event, count) in [
-                (FlowEvent::Hit, hits),
-                (FlowEvent::Inserted, inserted),
-                (FlowEvent::Opened, opened),
-                (FlowEvent::Refused, refused),
-            ] {
-                if count > 0 {
-                    *events.entry(event).or_default() += count;
-                }
-            }
-        }
-        Ok(events)
+        let FlowCounts {
+            allowance: _,
+            hits,
+            inserted,
+            opened,
+            refused,
+        } = cpus.iter().fold(FlowCounts::default(), FlowCounts::plus);
+        let events = [
+            (FlowEvent::Hit, hits),
+            (FlowEvent::Inserted, inserted),
+            (FlowEvent::Opened, opened),
+            (FlowEvent::Refused, refused),
+        ];
+        Ok(events.into_iter().filter(|(_, count)| *count > 0).collect())
     }
 
     /// Reads the counters of reasons.

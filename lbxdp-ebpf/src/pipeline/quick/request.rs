@@ -3,7 +3,7 @@
 use super::Plain;
 use crate::abi::{
     LISTENER_SNAT, LISTENER_SOURCE_HASH, Listener, Mode, Node, Origin, OriginIndex,
-    PATH_GRE_CHECKSUM, PATH_RESOLVED, PATH_UDP_CHECKSUM, Tracked, VnetId,
+    PATH_GRE_CHECKSUM, PATH_RESOLVED, PATH_UDP_CHECKSUM, VnetId,
 };
 use crate::encap::{self, Inherited};
 use crate::frame::Frame;
@@ -50,18 +50,9 @@ pub(super) fn request<F: Frame, T: Tables>(
         );
     }
     let mut risk = track::Request {
-        flow: packet.flow(),
-        entry: Tracked {
-            hash,
-            listener: listener.counter,
-            ..Tracked::EMPTY
-        },
-        row: *row,
-        previous_rows,
-        listener_flags: listener.flags,
         payload: (packet.transport() + size_of::<Udp>()) as u32,
         tcp_flags: packet.tcp_flags,
-        ..track::Request::EMPTY
+        ..track::Request::of(packet.flow(), hash, listener, *row, previous_rows)
     };
     let decision = track::decide(frame, tables, &mut risk);
     let note = || track::note(tables, &risk, decision);

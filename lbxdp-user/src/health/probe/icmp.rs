@@ -61,6 +61,7 @@ fn open(spec: &ProbeSpec) -> io::Result<Socket> {
         IpAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
         IpAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
     }
+    // And one of these may just have been on its way.
     socket.take_error()?;
     Ok(socket)
 }
