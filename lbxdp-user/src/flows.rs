@@ -64,11 +64,12 @@ pub fn sort(
 ///
 /// A flow that is where its row would send it does not need to be looked up, and is counted for its
 /// origin alone. If that row does not record flows any more, it need not be recorded either: if the
-/// row moves again, flows that are not recorded belong to the owner that it has now.
+/// row moves again, flows that are not recorded belong to the owner that it has now. That holds only
+/// while its row and its entry are as they were: who has waited must be asked about again.
 pub fn sum<'a>(
     flows: &[Live],
     table: impl Fn(u32) -> Option<(u32, &'a [Row])>,
-) -> (Tracked, Vec<FlowKey>) {
+) -> (Tracked, Vec<Live>) {
     let mut tracked = Tracked::default();
     let mut superfluous = Vec::new();
     let mut tables: BTreeMap<u32, Option<(u32, &[Row])>> = BTreeMap::new();
@@ -85,7 +86,7 @@ pub fn sum<'a>(
                 tracked.add(table, number, flow.origin);
             }
             Some((_, _, row)) if row.flags & (ROW_INSERT | ROW_GENERATION) == 0 => {
-                superfluous.push(flow.key);
+                superfluous.push(*flow);
             }
             Some(_) | None => tracked.add_to_origin(flow.origin),
         }
@@ -176,7 +177,10 @@ mod tests {
         assert!(!tracked.live(7, 0), "the owner has it anyway");
         assert!(tracked.live(7, 1));
         assert_eq!(tracked.of_origin(0), 2);
-        assert_eq!(superfluous, [at(0, 0).key]);
+        assert_eq!(superfluous, [at(0, 0)]);
+        let rows = [Row::owned_by(1), Row::owned_by(1)];
+        let (_, superfluous) = sum(&superfluous, |_| Some((7, &rows)));
+        assert!(superfluous.is_empty(), "the row has moved since");
         let (tracked, superfluous) = sum(&[at(0, 0)], |_| None);
         assert_eq!(tracked.of_origin(0), 1, "its listener is gone");
         assert!(superfluous.is_empty());

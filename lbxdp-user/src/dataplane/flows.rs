@@ -46,24 +46,27 @@ impl FlowMaps {
         })
     }
 
-    /// Takes away what has been silent for `idle`, and what is `superfluous`.
+    /// Takes away what has been silent for `idle`, and what is `superfluous` if it is still recorded
+    /// with that origin.
     ///
     /// # Errors
     /// When a map cannot be read or written.
-    pub fn sweep(&mut self, idle: Duration, superfluous: &[FlowKey]) -> Result<SweptFlows> {
+    pub fn sweep(&mut self, idle: Duration, superfluous: &[Live]) -> Result<SweptFlows> {
         let start = Instant::now();
         let counts = self.counts()?;
         let now = Seen::tick_of(monotonic_ns()?);
         let mut removed = 0;
-        for key in superfluous {
-            removed += usize::from(self.forget(key)?);
+        for flow in superfluous {
+            let is_same = |now: &Tracked| now.origin == flow.origin;
+            removed += usize::from(self.remove_if(&flow.key, is_same)?);
         }
         let dropped = removed;
         let flows = kernel::read_hash(self.flows.map().fd().as_fd()).context("map FLOWS")?;
         let found = flows.len() + dropped;
         let (live, silent) = sort(flows, idle, now);
         for (key, flow) in &silent {
-            removed += usize::from(self.remove(key, flow)?);
+            // Unless a packet of it has come meanwhile.
+            removed += usize::from(self.remove_if(key, |now| now.seen == flow.seen)?);
         }
         Ok(SweptFlows {
             live,
@@ -80,17 +83,13 @@ impl FlowMaps {
         Ok(cpus.iter().fold(FlowCounts::default(), FlowCounts::plus))
     }
 
-    /// Takes a flow away, unless a packet of it has come meanwhile.
-    fn remove(&mut self, key: &FlowKey, flow: &Tracked) -> Result<bool> {
+    /// Takes a flow away, if it is there and as it is expected to be.
+    fn remove_if(&mut self, key: &FlowKey, expected: impl Fn(&Tracked) -> bool) -> Result<bool> {
         match self.flows.get(key, 0) {
-            Ok(now) if now.seen == flow.seen => {}
+            Ok(now) if expected(&now) => {}
             Ok(_) | Err(MapError::KeyNotFound) => return Ok(false),
             Err(error) => return Err(error).context("map FLOWS"),
         }
-        self.forget(key)
-    }
-
-    fn forget(&mut self, key: &FlowKey) -> Result<bool> {
         match self.flows.remove(key) {
             Ok(()) => Ok(true),
             Err(MapError::KeyNotFound) => Ok(false),

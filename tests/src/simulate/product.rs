@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use lbxdp::config;
 use lbxdp::config::model::Config;
 use lbxdp::dataplane::{Content, Published};
-use lbxdp::flows;
+use lbxdp::flows::{self, Live};
+use lbxdp::steering::Tracked;
 use lbxdp_ebpf::abi::{OriginIndex, Row, Seen};
 use lbxdp_ebpf::hash::{flow_hash, reduce};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
@@ -35,6 +36,8 @@ pub(super) struct Product {
     /// Origins by slot.
     slots: BTreeMap<OriginIndex, OriginId>,
     now: SystemTime,
+    /// What needed not be recorded at the last sweep.
+    superfluous: Vec<Live>,
     /// A packet of any flow.
     template: Vec<u8>,
 }
@@ -55,6 +58,7 @@ impl Product {
             rows: Vec::new(),
             slots: BTreeMap::new(),
             now,
+            superfluous: Vec::new(),
             template,
         };
         for origin in 0..count {
@@ -103,17 +107,26 @@ impl Product {
     fn sweep(&mut self) {
         let idle = self.node.state().config().node.flow_idle;
         let tick = Seen::tick_of(self.tables.now_ns);
+        let (_, superfluous) = self.sum(&self.superfluous);
+        for flow in superfluous {
+            let mut flows = self.tables.flows.lock();
+            if (flows.get(&flow.key)).is_some_and(|now| now.origin == flow.origin) {
+                flows.remove(&flow.key);
+            }
+        }
         let (live, silent) = flows::sort(self.tables.flows.entries(), idle, tick);
         for (key, _) in silent {
             self.tables.flows.lock().remove(&key);
         }
+        let (tracked, superfluous) = self.sum(&live);
+        self.superfluous = superfluous;
+        self.node.swept(tracked, self.now);
+    }
+
+    fn sum(&self, flows: &[Live]) -> (Tracked, Vec<Live>) {
         let listener = self.tables.listeners.values().next();
         let table = listener.expect("there is a listener").table;
-        let (tracked, superfluous) = flows::sum(&live, |_| Some((table, self.rows.as_slice())));
-        for key in superfluous {
-            self.tables.flows.lock().remove(&key);
-        }
-        self.node.swept(tracked, self.now);
+        flows::sum(flows, |_| Some((table, self.rows.as_slice())))
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Destination {
 #[derive(Clone, Default, Debug)]
 pub struct Program {
     flows: BTreeMap<Flow, Entry>,
+    /// What needed not be recorded at the last sweep.
+    superfluous: Vec<Live>,
     /// How often the flow table was asked or written.
     pub accesses: u64,
 }
@@ -53,29 +55,32 @@ impl Program {
     ) -> Option<Destination> {
         let table = &maps.tables[&maps.listeners.get(&flow.service)?.table];
         let row = table.rows[reduce(flow.hash, table.table.rows) as usize];
+        let mut is_displaced = false;
         if row.flags & ROW_LOOKUP != 0 {
             self.accesses += 1;
-            if let Some(entry) = self.flows.get_mut(&flow)
-                && existing(maps, entry.destination)
-            {
-                entry.seen = now;
-                return Some(entry.destination);
+            if let Some(entry) = self.flows.get_mut(&flow) {
+                if existing(maps, entry.destination) {
+                    entry.seen = now;
+                    return Some(entry.destination);
+                }
+                is_displaced = true;
             }
         }
         let (origin, is_recorded) = if syn {
-            (row.current, row.flags & ROW_GENERATION != 0)
+            (row.current, row.flags & (ROW_INSERT | ROW_GENERATION) != 0)
         } else {
             let place = reduce(flow.hash, table.previous_rows());
             match previous(maps, row, place) {
                 Some(previous) => (previous, true),
-                None => (row.current, row.flags & ROW_INSERT != 0),
+                // Of one that continues, the owner before is down.
+                None => (row.current, row.flags & (ROW_INSERT | ROW_GENERATION) != 0),
             }
         };
         let destination = Destination {
             origin,
             identity: maps.origins.get(&origin)?.identity,
         };
-        if is_recorded {
+        if is_recorded || is_displaced {
             self.accesses += 1;
             let entry = Entry {
                 destination,
@@ -86,8 +91,13 @@ impl Program {
         Some(destination)
     }
 
-    /// Forgets what has been silent for long, and sums up what is left.
+    /// Forgets what has been silent for long, and what has not been needed since the last sweep, and
+    /// sums up what is left.
     pub fn sweep(&mut self, maps: &Content, idle: Duration, now: SystemTime) -> Tracked {
+        let gone = sum(maps, &self.superfluous).1.into_iter();
+        let gone: BTreeSet<_> = gone.map(|flow| (flow.key, flow.origin)).collect();
+        self.flows
+            .retain(|flow, entry| !gone.contains(&(key_of(flow), entry.destination.origin)));
         self.flows
             .retain(|_, entry| now.duration_since(entry.seen).is_ok_and(|age| age < idle));
         let live = self.flows.iter().filter_map(|(flow, entry)| {
@@ -100,14 +110,8 @@ impl Program {
             })
         });
         let live: Vec<Live> = live.collect();
-        let (tracked, superfluous) = flows::sum(&live, |counter| {
-            let mut listeners = maps.listeners.values();
-            let table = listeners.find(|it| it.counter == counter)?.table;
-            Some((table, maps.tables.get(&table)?.rows.as_slice()))
-        });
-        let superfluous: BTreeSet<FlowKey> = superfluous.into_iter().collect();
-        self.flows
-            .retain(|flow, _| !superfluous.contains(&key_of(flow)));
+        let (tracked, superfluous) = sum(maps, &live);
+        self.superfluous = superfluous;
         tracked
     }
 
@@ -116,6 +120,15 @@ impl Program {
     pub fn tracked(&self) -> usize {
         self.flows.len()
     }
+}
+
+/// Sums flows up by the tables in force, and says which need not be recorded.
+fn sum(maps: &Content, flows: &[Live]) -> (Tracked, Vec<Live>) {
+    flows::sum(flows, |counter| {
+        let mut listeners = maps.listeners.values();
+        let table = listeners.find(|it| it.counter == counter)?.table;
+        Some((table, maps.tables.get(&table)?.rows.as_slice()))
+    })
 }
 
 /// The key of a flow: its hash is the client.

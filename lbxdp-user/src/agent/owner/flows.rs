@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use lbxdp_ebpf::abi::{FlowCounts, FlowKey, capacity};
+use lbxdp_ebpf::abi::{FlowCounts, capacity};
 
 use super::Owner;
 use super::problems::Part;
 use crate::agent::Event;
 use crate::api;
 use crate::dataplane::{FlowMaps, SweptFlows};
-use crate::flows::{self, Ledger};
+use crate::flows::{self, Ledger, Live};
+use crate::steering::Tracked;
 
 /// Shortest time between sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -26,22 +27,23 @@ pub(super) struct FlowSweeps {
     ledger: Ledger,
     counts: FlowCounts,
     live: usize,
-    /// What need not be recorded, and goes with the next sweep.
-    superfluous: Vec<FlowKey>,
+    /// What needed not be recorded, and goes with the next sweep if that is still so.
+    superfluous: Vec<Live>,
 }
 
 impl Owner {
     /// Starts a sweep, if one is due; its result comes as an event.
     pub(super) fn sweep_flows(&mut self) {
-        let sweeps = &mut self.flow_sweeps;
+        let sweeps = &self.flow_sweeps;
         let due = sweeps.next.is_none_or(|next| Instant::now() >= next);
         if sweeps.running.is_some() || !due {
             return;
         }
-        sweeps.running = Some(SystemTime::now());
+        self.flow_sweeps.running = Some(SystemTime::now());
         let pin_path = self.dataplane.pin_path().to_owned();
         let idle = self.state.config().node.flow_idle;
-        let superfluous = std::mem::take(&mut self.flow_sweeps.superfluous);
+        let (_, superfluous) = self.sum(&self.flow_sweeps.superfluous);
+        self.flow_sweeps.superfluous.clear();
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
             let swept =
@@ -80,23 +82,28 @@ impl Owner {
             ?took,
             "flows of rows at risk are swept"
         );
-        let content = self.dataplane.content();
-        let tables: BTreeMap<u32, u32> = content
-            .listeners
-            .values()
-            .map(|listener| (listener.counter, listener.table))
-            .collect();
-        let (tracked, superfluous) = flows::sum(live, |listener| {
-            let table = *tables.get(&listener)?;
-            let rows = content.tables.get(&table)?.rows.as_slice();
-            Some((table, rows))
-        });
+        let (tracked, superfluous) = self.sum(live);
         let sweeps = &mut self.flow_sweeps;
         sweeps.ledger.note(counts, *found, *removed);
         sweeps.counts = *counts;
         sweeps.live = live.len() - superfluous.len();
         sweeps.superfluous = superfluous;
         self.due.maps |= self.state.swept_flows(tracked, began);
+    }
+
+    /// Sums flows up by the tables in force, and says which need not be recorded.
+    fn sum(&self, flows: &[Live]) -> (Tracked, Vec<Live>) {
+        let content = self.dataplane.content();
+        let tables: BTreeMap<u32, u32> = content
+            .listeners
+            .values()
+            .map(|listener| (listener.counter, listener.table))
+            .collect();
+        flows::sum(flows, |listener| {
+            let table = *tables.get(&listener)?;
+            let rows = content.tables.get(&table)?.rows.as_slice();
+            Some((table, rows))
+        })
     }
 
     pub(super) const fn flow_status(&self) -> api::Flows {
