@@ -54,7 +54,7 @@ pub use service::{
 };
 pub use tracked::{FlowCounts, Tracked};
 pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
-pub use vlan::Vlan;
+pub use vlan::{Tags, Vlan};
 
 /// Version of everything in this module; part of the path where maps are pinned.
 pub const ABI_VERSION: u32 = 4;

@@ -57,5 +57,6 @@ pub mod steer;
 pub mod tables;
 pub mod track;
 pub mod verdict;
+pub mod vlan;
 pub mod wide;
 pub mod wire;

@@ -8,6 +8,7 @@
 use crate::abi::{Address, Origin, OriginIndex, Port};
 use crate::frame::Frame;
 use crate::verdict::Reason;
+use crate::vlan;
 use crate::wire::{
     self, DSTOPTS, ETHERTYPE_DOT1AD, ETHERTYPE_DOT1Q, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet,
     FRAGMENT, HOPOPTS, ICMP_DEST_UNREACH, ICMP_ECHO, ICMP_PARAMETERPROB, ICMP_TIME_EXCEEDED,
@@ -262,7 +263,7 @@ pub fn link<F: Frame>(frame: &F) -> Result<(usize, Version), Reason> {
     let mut ethertype = ethernet.ethertype;
     let mut offset = size_of::<Ethernet>();
     for _ in 0..MAX_TAGS {
-        if ethertype != ETHERTYPE_DOT1Q && ethertype != ETHERTYPE_DOT1AD {
+        if !vlan::is_tag(ethertype) {
             break;
         }
         let tag: &Tag = frame.at(offset).ok_or(Reason::Truncated)?;

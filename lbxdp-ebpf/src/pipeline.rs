@@ -19,7 +19,7 @@ mod session;
 
 use crate::abi::{
     Address, Device, FlowKey, Listener, Mapping, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_SNAT,
-    Node, OriginIndex, Path, Port, Reverse, Seen, Sight, TunnelIndex, VnetId,
+    Node, OriginIndex, Path, Port, Reverse, Seen, Sight, Tags, TunnelIndex, VnetId,
 };
 use crate::checksum::Sum;
 use crate::decap;
@@ -34,6 +34,7 @@ use crate::steer;
 use crate::tables::Tables;
 use crate::track;
 use crate::verdict::{Action, Reason, Verdict};
+use crate::vlan;
 use crate::wire::{IPPROTO_ICMP, IPPROTO_ICMPV6};
 
 use answer::answer;
@@ -59,6 +60,12 @@ pub trait Steps: Frame + Sized {
         ip: &mut Ip,
     ) -> Result<(), Reason> {
         parse::network(self, start, version, end, ip)
+    }
+
+    /// Makes it the link header that the frame came with.
+    #[inline(always)]
+    fn link(&self, link: &mut Link) -> Option<()> {
+        link.read(self)
     }
 
     /// [`parse::related`].
@@ -120,6 +127,15 @@ pub trait Steps: Frame + Sized {
     #[inline(always)]
     fn carry_out(&mut self, order: &Order, path: Option<&Path>) -> Result<(), NoRoom> {
         carry_out(self, order, path)
+    }
+
+    /// [`vlan::put`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    fn put_tags(&mut self, tags: Tags) -> Result<(), NoRoom> {
+        vlan::put(self, tags)
     }
 
     /// [`track::follow`].

@@ -1,10 +1,10 @@
-use super::abi_type;
+use super::{Tags, abi_type};
 
 /// The slot of a tunnel in maps `TUNNELS` and `TUNNEL_COUNTERS`.
 pub type TunnelIndex = u16;
 
 /// Space for prepared headers: IPv6 (40), UDP (8), VXLAN or GENEVE (8), inner Ethernet (14).
-pub const HEADER_SPACE: usize = 72;
+pub const HEADER_SPACE: usize = 70;
 
 /// The next hop is known: [`Path::ifindex`] and both MAC addresses hold.
 pub const PATH_RESOLVED: u8 = 1;
@@ -51,7 +51,7 @@ pub struct Path {
     pub tunnel: TunnelIndex,
     /// Interface to leave by.
     pub ifindex: u32,
-    /// 802.1Q tag (TCI, network order) on the way out; zero for none.
+    /// The outer, or only, VLAN tag on the way out, as [`Tags::outer`]; zero for none.
     pub vlan: [u8; 2],
     /// One's complement sum, folded, of the prepared outer IPv4 header with total length,
     /// identification and checksum zero; as a native number over native 16-bit words.
@@ -62,10 +62,12 @@ pub struct Path {
     pub source_mac: [u8; 6],
     /// Prepared headers: outer IP, UDP, shim, inner Ethernet; each if the encapsulation has it.
     pub header: [u8; HEADER_SPACE],
+    /// The inner VLAN tag on the way out, as [`Tags::inner`]; zero for none.
+    pub inner_vlan: [u8; 2],
 }
 
 abi_type! {
-    Path: 100 = [u8, u8, u8, u8, u16, TunnelIndex, u32, [u8; 2], u16, [u8; 6], [u8; 6], [u8; HEADER_SPACE]];
+    Path: 100 = [u8, u8, u8, u8, u16, TunnelIndex, u32, [u8; 2], u16, [u8; 6], [u8; 6], [u8; HEADER_SPACE], [u8; 2]];
 }
 
 impl Path {
@@ -86,6 +88,7 @@ impl Path {
         destination_mac: [0; 6],
         source_mac: [0; 6],
         header: [0; HEADER_SPACE],
+        inner_vlan: [0; 2],
     };
 
     /// A slot of map `TUNNELS` that nothing has been written to.
@@ -113,6 +116,16 @@ impl Path {
     #[must_use]
     pub const fn is_device(&self) -> bool {
         self.encapsulation == Encapsulation::Device as u8
+    }
+
+    /// The VLAN tags on the way out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tags(&self) -> Tags {
+        Tags {
+            outer: self.vlan,
+            inner: self.inner_vlan,
+        }
     }
 
     /// Whether the flag (one of `PATH_…`), or one of several, is set.

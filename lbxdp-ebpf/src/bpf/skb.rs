@@ -485,7 +485,7 @@ fn carry_out(packet: &mut Packet, order: &Order) -> Option<()> {
     let Link {
         destination_mac,
         source_mac,
-        vlan: _,
+        tags: _,
     } = order.link;
     *packet.at_mut(0)? = Ethernet {
         destination: destination_mac,

@@ -10,7 +10,8 @@ use aya_ebpf::helpers::bpf_csum_diff;
 use core::ffi::c_void;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
-    Address, Device, Fragment, HandOver, Origin, OriginIndex, Path, Port, Service, Side, VnetId,
+    Address, Device, Fragment, HandOver, Origin, OriginIndex, Path, Port, Service, Side, Tags,
+    VnetId,
 };
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
@@ -18,11 +19,12 @@ use lbxdp_ebpf::icmp;
 use lbxdp_ebpf::mss;
 use lbxdp_ebpf::nat::{self, End};
 use lbxdp_ebpf::parse::{self, Ip, Outline, Version};
-use lbxdp_ebpf::pipeline::{self, Order, Scratch, Steps};
+use lbxdp_ebpf::pipeline::{self, Link, Order, Scratch, Steps};
 use lbxdp_ebpf::snat::{self, Request};
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::track;
 use lbxdp_ebpf::verdict::Reason;
+use lbxdp_ebpf::vlan;
 use lbxdp_ebpf::wire::FRAGMENT;
 
 impl Steps for Packet {
@@ -42,6 +44,11 @@ impl Steps for Packet {
             0 => Ok(()),
             error => Err(Reason::from_index(error - 1).unwrap_or(Reason::Malformed)),
         }
+    }
+
+    #[inline(always)]
+    fn link(&self, link: &mut Link) -> Option<()> {
+        (lbxdp_link(self.ctx, link) == 0).then_some(())
     }
 
     #[inline(always)]
@@ -109,6 +116,14 @@ impl Steps for Packet {
     }
 
     #[inline(always)]
+    fn put_tags(&mut self, tags: Tags) -> Result<(), NoRoom> {
+        match lbxdp_put_tags(self.ctx, number_of(tags)) {
+            0 => Ok(()),
+            _ => Err(NoRoom),
+        }
+    }
+
+    #[inline(always)]
     fn follow<T: Tables>(&self, _: &T, request: &mut track::Request) -> OriginIndex {
         // As of any number that comes back: see `network`.
         black_box(lbxdp_follow(self.ctx, request)) as OriginIndex
@@ -146,6 +161,45 @@ extern "C" fn lbxdp_network(
     match parse::network(&Packet::new(ctx), start as usize, version, end as usize, to) {
         Ok(()) => 0,
         Err(reason) => 1 + reason.index(),
+    }
+}
+
+/// [`Link::read`]: 0, or 1 if it is not in reach.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_link(ctx: *mut xdp_md, link: *mut Link) -> u32 {
+    // SAFETY: the one caller gives it a link header of its own.
+    let link = unsafe { link.as_mut() };
+    match link.and_then(|link| link.read(&Packet::new(ctx))) {
+        Some(()) => 0,
+        None => 1,
+    }
+}
+
+/// [`vlan::put`]: 0, or 1 if there is no room.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn lbxdp_put_tags(ctx: *mut xdp_md, tags: u32) -> u32 {
+    match vlan::put(&mut Packet::new(ctx), tags_of(tags)) {
+        Ok(()) => 0,
+        Err(NoRoom) => 1,
+    }
+}
+
+/// Tags as one number.
+#[inline(always)]
+const fn number_of(tags: Tags) -> u32 {
+    let ([a, b], [c, d]) = (tags.outer, tags.inner);
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+/// The tags of [`number_of`].
+#[inline(always)]
+const fn tags_of(number: u32) -> Tags {
+    let [a, b, c, d] = number.to_ne_bytes();
+    Tags {
+        outer: [a, b],
+        inner: [c, d],
     }
 }
 

@@ -1,12 +1,12 @@
-use super::depart::{Link, Order, Task};
+use core::mem::swap;
+
+use super::depart::{Order, Task};
 use super::plan::{self, Plan, Way};
-use super::{Reason, Subject};
+use super::{Reason, Steps, Subject};
 use crate::abi::{Address, Allowance, NODE_ECHO, Node, PATH_RESOLVED};
-use crate::frame::Frame;
 use crate::steer;
 use crate::tables::Tables;
 use crate::verdict::{Action, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
 
 /// Whether the packet is an echo request to a VIP.
 #[inline(always)]
@@ -27,14 +27,13 @@ pub(super) fn is_asked<T: Tables>(tables: &T, node: &Node, subject: &Subject<'_>
 }
 
 /// Plans an answer of the node itself to the packet's sender, back to where it came from: into the
-/// tunnel, or to the MAC address, with the VLAN tag, that it came with. So it arrives even where
+/// tunnel, or to the MAC address, with the VLAN tags, that it came with. So it arrives even where
 /// the node has no route. The task of `to` says which answer, and its limit the MTU.
 ///
 /// # Errors
-/// No single host has sent the packet to the node alone (RFC 1122, 3.2.2); it has more tags than
-/// can be put on; it is too big, and may be fragmented, or its sender is not told every time.
+/// No single host has sent the packet to the node alone (RFC 1122, 3.2.2); it is too big, and may be fragmented, or its sender is not told every time.
 #[inline(always)]
-pub(super) fn answer<'t, F: Frame, T: Tables>(
+pub(super) fn answer<'t, F: Steps, T: Tables>(
     frame: &F,
     tables: &'t T,
     node: &Node,
@@ -73,7 +72,13 @@ pub(super) fn answer<'t, F: Frame, T: Tables>(
         action = plan::action(path.ifindex, ingress);
         Way::Tunnel(path)
     } else {
-        to.link = link_back(frame, ip.start as usize).ok_or(refusal)?;
+        frame.link(&mut to.link).ok_or(refusal)?;
+        let [first, ..] = to.link.destination_mac;
+        // A group address (IEEE 802, 8.2): not to the node alone.
+        if first & 1 != 0 {
+            return Err(refusal);
+        }
+        swap(&mut to.link.destination_mac, &mut to.link.source_mac);
         Way::Link
     };
     if is_error {
@@ -107,32 +112,4 @@ fn is_host(address: &Address) -> bool {
         let [first, ..] = address.octets();
         first != 0xff && *address != Address::UNSPECIFIED
     }
-}
-
-/// The link header of a frame, whose IP header is at `start`, the other way round.
-#[inline(always)]
-fn link_back<F: Frame>(frame: &F, start: usize) -> Option<Link> {
-    const TAGGED: usize = size_of::<Pair<Ethernet, Tag>>();
-    let ethernet: &Ethernet = frame.at(0)?;
-    let [first, ..] = ethernet.destination;
-    // A group address (IEEE 802, 8.2): not to the node alone.
-    if first & 1 != 0 {
-        return None;
-    }
-    let mut link = Link {
-        destination_mac: ethernet.source,
-        source_mac: ethernet.destination,
-        vlan: [0; 2],
-    };
-    if start > TAGGED {
-        return None;
-    }
-    if start == TAGGED {
-        if ethernet.ethertype != ETHERTYPE_DOT1Q {
-            return None;
-        }
-        let tag: &Tag = frame.at(size_of::<Ethernet>())?;
-        link.vlan = tag.tci;
-    }
-    Some(link)
 }

@@ -1,5 +1,5 @@
 use super::Steps;
-use crate::abi::{Address, Device, Path, Port};
+use crate::abi::{Address, Device, Path, Port, Tags};
 use crate::ecn;
 use crate::encap;
 use crate::frame::{Frame, NoRoom};
@@ -7,7 +7,8 @@ use crate::gue;
 use crate::icmp;
 use crate::nat::{self, End};
 use crate::parse::{Ip, Outline, Version};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, Pair, Tag};
+use crate::vlan;
+use crate::wire::{Ethernet, Tag};
 
 /// What is to be done with a packet, in plain numbers without padding: the kernel verifies what
 /// carries it out apart from what makes it.
@@ -47,8 +48,6 @@ pub struct Order {
     pub ecn: u8,
     /// Whether the checksum of the packet must be finished first.
     pub unfinished: bool,
-    /// Zero.
-    pub reserved: [u8; 2],
 }
 
 /// What becomes of a packet.
@@ -67,7 +66,7 @@ pub enum Task {
 
 const _: () = assert!(
     size_of::<Order>()
-        == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + 4 + size_of::<Link>() + 2 + 1 + 1 + 2,
+        == 8 + 4 + 4 + 16 + 2 + 1 + 1 + 16 + 2 + 1 + 1 + 4 + size_of::<Link>() + 2 + 1 + 1,
     "the order has padding"
 );
 
@@ -89,12 +88,11 @@ impl Order {
         link: Link {
             destination_mac: [0; 6],
             source_mac: [0; 6],
-            vlan: [0; 2],
+            tags: Tags::NONE,
         },
         limit: 0,
         ecn: 0,
         unfinished: false,
-        reserved: [0; 2],
     };
 }
 
@@ -103,7 +101,7 @@ impl Order {
     #[inline(always)]
     #[must_use]
     pub fn start_then(&self, path: Option<&Path>) -> usize {
-        self.link.len() + path.map_or(0, |path| usize::from(path.header_len))
+        Link::UNTAGGED + self.link.tags_len() + path.map_or(0, |path| usize::from(path.header_len))
     }
 }
 
@@ -122,6 +120,9 @@ pub fn depart<F: Steps>(
         frame.prepare(order)?;
     }
     frame.carry_out(order, path)?;
+    if order.link.tags != Tags::NONE {
+        frame.put_tags(order.link.tags)?;
+    }
     // Last, and in whatever headers: it changes a value and, by as much, the checksum over it, so
     // that the sum of the packet stays.
     if order.task == Task::Forward && order.limit != 0 {
@@ -171,24 +172,37 @@ pub struct Link {
     pub destination_mac: [u8; 6],
     /// MAC address of the interface to leave by.
     pub source_mac: [u8; 6],
-    /// 802.1Q tag, or zero.
-    pub vlan: [u8; 2],
+    /// VLAN tags.
+    pub tags: Tags,
 }
 
 impl Link {
-    /// Bytes of the headers.
+    /// Bytes of the headers without tags.
+    const UNTAGGED: usize = size_of::<Ethernet>();
+
+    /// Makes it that of a frame.
     #[inline(always)]
-    const fn len(&self) -> usize {
-        if u16::from_ne_bytes(self.vlan) == 0 {
-            size_of::<Ethernet>()
-        } else {
-            size_of::<Pair<Ethernet, Tag>>()
-        }
+    #[must_use]
+    pub fn read<F: Frame>(&mut self, frame: &F) -> Option<()> {
+        let ethernet: &Ethernet = frame.at(0)?;
+        self.destination_mac = ethernet.destination;
+        self.source_mac = ethernet.source;
+        self.tags = vlan::of(frame)?;
+        Some(())
+    }
+
+    /// Bytes of the tags.
+    #[inline(always)]
+    fn tags_len(&self) -> usize {
+        self.tags.count() * size_of::<Tag>()
     }
 }
 
-/// Carries out an order: makes or takes room, rewrites, and writes the headers in front, which are
-/// those of `path` if there is one.
+/// Carries out an order but for the link's tags: makes or takes room, for them too, rewrites, and
+/// writes the headers in front, which are those of `path` if there is one.
+///
+/// The tags come when everything else is where it is without them: the verifier would follow each
+/// number of them through all headers.
 ///
 /// # Errors
 /// There is no room; the frame is then as it came. (Or the path contradicts itself, or the order
@@ -199,23 +213,20 @@ pub fn carry_out<F: Frame>(
     order: &Order,
     path: Option<&Path>,
 ) -> Result<(), NoRoom> {
-    let link_len = order.link.len();
     let start = order.start_then(path);
     let delta = order.start as i32 - start as i32;
     if delta != 0 {
         frame.move_head(delta)?;
     }
-    write(frame, order, path, link_len, start).ok_or(NoRoom)
+    if order.link.tags != Tags::NONE {
+        frame.move_head(order.link.tags_len() as i32)?;
+    }
+    write(frame, order, path).ok_or(NoRoom)
 }
 
 #[inline(always)]
-fn write<F: Frame>(
-    frame: &mut F,
-    order: &Order,
-    path: Option<&Path>,
-    link_len: usize,
-    start: usize,
-) -> Option<()> {
+fn write<F: Frame>(frame: &mut F, order: &Order, path: Option<&Path>) -> Option<()> {
+    let start = Link::UNTAGGED + path.map_or(0, |path| usize::from(path.header_len));
     let outline = &order.outline;
     if order.unfinished {
         gue::finish(frame, start, outline)?;
@@ -235,29 +246,19 @@ fn write<F: Frame>(
     }
     let mut version = outline.version;
     if let Some(path) = path {
-        encap::push(frame, link_len, path, outline, order.hash)?;
+        encap::push(frame, Link::UNTAGGED, path, outline, order.hash)?;
         version = Version::of_number(path.outer.into());
     }
     write_link(frame, &order.link, version.ethertype())
 }
 
+/// Writes the link header, without tags.
 #[inline(always)]
 pub(super) fn write_link<F: Frame>(frame: &mut F, link: &Link, ethertype: [u8; 2]) -> Option<()> {
-    let ethernet = |ethertype| Ethernet {
+    *frame.at_mut(0)? = Ethernet {
         destination: link.destination_mac,
         source: link.source_mac,
         ethertype,
     };
-    if link.vlan == [0, 0] {
-        *frame.at_mut(0)? = ethernet(ethertype);
-    } else {
-        *frame.at_mut(0)? = Pair {
-            first: ethernet(ETHERTYPE_DOT1Q),
-            second: Tag {
-                tci: link.vlan,
-                ethertype,
-            },
-        };
-    }
     Some(())
 }

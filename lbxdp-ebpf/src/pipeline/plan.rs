@@ -9,7 +9,6 @@ use crate::abi::{
 use crate::ecn::{self, Unspeakable};
 use crate::encap;
 use crate::fragment;
-use crate::frame::Frame;
 use crate::hash;
 use crate::mss;
 use crate::nat::End;
@@ -19,7 +18,7 @@ use crate::steer;
 use crate::tables::{Route, RouteQuery, Tables};
 use crate::track;
 use crate::verdict::{Action, Reason, Slot, Verdict};
-use crate::wire::{ETHERTYPE_DOT1Q, Ethernet, IPV4_DF, Pair, Tag, Udp};
+use crate::wire::{IPV4_DF, Udp};
 
 /// All that is decided of a packet that is forwarded; nothing is in the way any more but room.
 pub struct Plan<'t, T: Tables + 't> {
@@ -199,7 +198,7 @@ fn owner<'t, F: Steps, T: Tables>(
 /// Plans an origin's answer. If its destination is translated, `subject` has the client's already.
 #[expect(clippy::too_many_arguments, reason = "a step of the one way through")]
 #[inline(always)]
-pub(super) fn reply<'t, F: Frame, T: Tables>(
+pub(super) fn reply<'t, F: Steps, T: Tables>(
     frame: &F,
     tables: &'t T,
     node: &Node,
@@ -229,9 +228,7 @@ pub(super) fn reply<'t, F: Frame, T: Tables>(
     let mut left_for = Reason::ReplyNoNeighbour;
     let (way, tunnel, action) = if reverse.vnet == VnetId::LOCAL {
         // Asked first: an answer to the node itself is the node's, whatever else is wrong with it.
-        let (action, link, left) =
-            link_to_client(frame, tables, node, subject, reverse, ingress, to)?;
-        to.link = link;
+        let (action, left) = link_to_client(frame, tables, node, subject, reverse, ingress, to)?;
         left_for = left;
         // The kernel takes the hop of what is left to it.
         to.takes_hop = !matches!(action, Action::Pass);
@@ -317,7 +314,7 @@ fn mss_within<T: Tables>(tables: &T, ip: &Ip, mtu: u16, client: Option<TunnelInd
 /// is to be fragmented, that is the kernel's stack: it forwards the answer, translated, and finds
 /// the neighbour by that; the reason then says for what it is left.
 #[inline(always)]
-fn link_to_client<F: Frame, T: Tables>(
+fn link_to_client<F: Steps, T: Tables>(
     frame: &F,
     tables: &T,
     node: &Node,
@@ -325,7 +322,7 @@ fn link_to_client<F: Frame, T: Tables>(
     reverse: &Reverse,
     ingress: u32,
     to: &mut Order,
-) -> Result<(Action, Link, Reason), Reason> {
+) -> Result<(Action, Reason), Reason> {
     let route = tables.route(&RouteQuery {
         packet: subject.ip,
         source: &reverse.address,
@@ -344,25 +341,21 @@ fn link_to_client<F: Frame, T: Tables>(
             destination_mac,
         } => {
             let mut out = ifindex;
-            let mut link = Link {
-                destination_mac,
-                source_mac,
-                vlan: [0; 2],
-            };
+            to.link.destination_mac = destination_mac;
+            to.link.source_mac = source_mac;
             // The program of a device sends by the VLAN device, which puts the tag on itself.
             if !subject.is_by_device
                 && node.flags & NODE_VLANS != 0
                 && let Some(vlan) = tables.vlan(ifindex)
             {
                 out = vlan.ifindex;
-                link.vlan = vlan.tag;
+                to.link.tags = vlan.tags;
             }
-            return Ok((action(out, ingress), link, Reason::ReplyNoNeighbour));
+            return Ok((action(out, ingress), Reason::ReplyNoNeighbour));
         }
         // The program of a device sends by a helper that finds it.
         Route::NoNeighbour { ifindex } if subject.is_by_device => {
-            let action = Action::Redirect(ifindex);
-            return Ok((action, Order::EMPTY.link, Reason::ReplyNoNeighbour));
+            return Ok((Action::Redirect(ifindex), Reason::ReplyNoNeighbour));
         }
         Route::NoNeighbour { .. } => Reason::ReplyNoNeighbour,
         Route::TooBig(_) if node.flags & NODE_KERNEL_FRAGMENTS != 0 && may_fragment(subject.ip) => {
@@ -373,7 +366,8 @@ fn link_to_client<F: Frame, T: Tables>(
         Route::TooBig(mtu) => return Err(too_big(subject, mtu, to)),
         Route::Unreachable => return Err(Reason::NoReplyRoute),
     };
-    Ok((Action::Pass, link_of_arrival(frame)?, left_for))
+    frame.link(&mut to.link).ok_or(Reason::Truncated)?;
+    Ok((Action::Pass, left_for))
 }
 
 /// Lets the sender of a packet be told how much would have fitted.
@@ -391,22 +385,6 @@ fn too_big(subject: &Subject<'_>, mtu: u16, to: &mut Order) -> Reason {
 #[inline(always)]
 pub(super) const fn may_fragment(ip: &Ip) -> bool {
     ip.fragmentation & IPV4_DF == 0
-}
-
-/// The link header as it came, down to one VLAN tag.
-#[inline(always)]
-fn link_of_arrival<F: Frame>(frame: &F) -> Result<Link, Reason> {
-    let ethernet: &Ethernet = frame.at(0).ok_or(Reason::Truncated)?;
-    let mut link = Link {
-        destination_mac: ethernet.destination,
-        source_mac: ethernet.source,
-        vlan: [0; 2],
-    };
-    if ethernet.ethertype == ETHERTYPE_DOT1Q {
-        let tagged: &Pair<Ethernet, Tag> = frame.at(0).ok_or(Reason::Truncated)?;
-        link.vlan = tagged.second.tci;
-    }
-    Ok(link)
 }
 
 #[inline(always)]
@@ -438,7 +416,7 @@ pub(super) const fn link_of(path: &Path) -> Link {
     Link {
         destination_mac: path.destination_mac,
         source_mac: path.source_mac,
-        vlan: path.vlan,
+        tags: path.tags(),
     }
 }
 

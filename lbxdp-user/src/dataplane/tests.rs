@@ -9,8 +9,8 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, EntityKind, FlowCounts, FlowKey, Fragment, FragmentKey,
     Heartbeat, Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer, PeerKey, Port,
-    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Tracked, Traffic,
-    Vlan, VnetId,
+    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Tags, Tracked,
+    Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::Reason;
@@ -179,8 +179,7 @@ pub(crate) fn desired() -> Desired {
         77,
         Vlan {
             ifindex: 2,
-            tag: [0, 42],
-            reserved: [0; 2],
+            tags: Tags::one(42, false),
         },
     );
     let range = Service {

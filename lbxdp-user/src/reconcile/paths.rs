@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use lbxdp_ebpf::abi::{
     self, Address, Encapsulation, EntityKind, HANDED_OVER_MAC, Mode, PATH_INNER_ETHERNET,
-    PATH_RESOLVED, Path, PeerKey, Port, TunnelIndex, VnetId,
+    PATH_RESOLVED, Path, PeerKey, Port, Tags, TunnelIndex, VnetId,
 };
 use lbxdp_ebpf::encap::{self, InnerEthernet, Shape};
 
@@ -48,8 +48,8 @@ impl HopKey {
 pub struct Hop {
     /// Interface to leave by.
     pub ifindex: u32,
-    /// 802.1Q tag control information on the way out, 0 for none.
-    pub vlan: u16,
+    /// VLAN tags on the way out.
+    pub tags: Tags,
     /// MAC address of that interface; zero of a device without Ethernet headers.
     pub source_mac: [u8; 6],
     /// MAC address of the next hop; zero of a device itself.
@@ -347,7 +347,8 @@ fn leave_by(path: Path, hop: &Hop, mtu: u16) -> Path {
         flags: path.flags | PATH_RESOLVED,
         mtu,
         ifindex: hop.ifindex,
-        vlan: hop.vlan.to_be_bytes(),
+        vlan: hop.tags.outer,
+        inner_vlan: hop.tags.inner,
         destination_mac: hop.destination_mac,
         source_mac: hop.source_mac,
         ..path

@@ -4,7 +4,7 @@ mod revision;
 use std::path::Path;
 
 use lbxdp_ebpf::abi::{
-    Address, Origin, OriginIndex, Port, ROW_INSERT, ROW_LOOKUP, Row, Service, Table, VnetId,
+    Address, Origin, OriginIndex, Port, ROW_INSERT, ROW_LOOKUP, Row, Service, Table, Tags, VnetId,
 };
 
 use super::*;
@@ -42,7 +42,7 @@ fn hops(config: &Config) -> Hops {
     let hop = |key: HopKey| {
         let hop = Hop {
             ifindex: 2,
-            vlan: 0,
+            tags: Tags::NONE,
             source_mac: [2, 0, 0, 0, 0, 1],
             destination_mac: [2, 0, 0, 0, 0, 2],
             mtu: 1500,

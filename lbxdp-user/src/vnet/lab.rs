@@ -13,6 +13,7 @@ use std::process::Command as Program;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lbxdp_ebpf::abi::Tags;
 use nix::sched::{CloneFlags, setns};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
@@ -380,7 +381,7 @@ fn outer_next_hops() {
         assert_eq!(far.gateway, "192.0.2.2".parse::<IpAddr>().unwrap());
         assert_eq!(far.gateway_mac, [2, 0, 0, 0, 0x0b, 2]);
         assert_eq!(far.mac, [2, 0, 0, 0, 0x0b, 1]);
-        assert_eq!((far.vlan, far.mtu), (None, 1500));
+        assert_eq!((far.tags, far.mtu), (Tags::NONE, 1500));
         // On the link, over IPv6.
         let near = hop(&network, "2001:db8:e::2", None).await;
         assert_eq!((near.interface.as_str(), near.gateway_mac[4]), ("eg", 0x0e));

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, anyhow};
 use ipnet::IpNet;
+use lbxdp_ebpf::abi::Tags;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
@@ -67,8 +68,8 @@ pub struct Link {
     pub running: bool,
     /// Our addresses on it.
     pub addresses: BTreeSet<IpNet>,
-    /// 802.1Q device: index of the link below, and VLAN identifier.
-    pub vlan: Option<(u32, u16)>,
+    /// VLAN device: index of the link below, and its tag.
+    pub vlan: Option<(u32, Tags)>,
 }
 
 impl Link {
@@ -239,7 +240,7 @@ fn refused(what: &'static str) -> impl Fn(Refusal) -> anyhow::Error {
 pub(super) fn link(message: &LinkMessage) -> Option<(String, Link)> {
     let mut name = None;
     let mut below = None;
-    let mut vlan_id = None;
+    let mut tag = None;
     let mut elsewhere = false;
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let mut link = Link {
@@ -264,7 +265,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<(String, Link)> {
                 for info in infos {
                     match info {
                         LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
-                        LinkInfo::Data(InfoData::Vlan(parts)) => vlan_id = ieee_802_1q(parts),
+                        LinkInfo::Data(InfoData::Vlan(parts)) => tag = tag_of(parts),
                         _ => {}
                     }
                 }
@@ -272,21 +273,22 @@ pub(super) fn link(message: &LinkMessage) -> Option<(String, Link)> {
             _ => {}
         }
     }
-    link.vlan = below.zip(vlan_id).filter(|_| !elsewhere);
+    link.vlan = below.zip(tag).filter(|_| !elsewhere);
     Some((name?, link))
 }
 
-/// The VLAN identifier, if the tag is that of 802.1Q (and not 802.1ad).
-fn ieee_802_1q(parts: &[InfoVlan]) -> Option<u16> {
+/// The tag that a VLAN device puts on.
+fn tag_of(parts: &[InfoVlan]) -> Option<Tags> {
     let mut id = None;
+    let mut is_service = false;
     for part in parts {
         match part {
             InfoVlan::Id(is) => id = Some(*is),
-            InfoVlan::Protocol(VlanProtocol::Ieee8021Ad) => return None,
+            InfoVlan::Protocol(protocol) => is_service = *protocol == VlanProtocol::Ieee8021Ad,
             _ => {}
         }
     }
-    id
+    Some(Tags::one(id?, is_service))
 }
 
 fn our_address(message: &AddressMessage) -> Option<IpNet> {

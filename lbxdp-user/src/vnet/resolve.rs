@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::Result;
+use lbxdp_ebpf::abi::{Tags, Vlan};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -77,23 +78,12 @@ impl Network {
         hops.into_iter().next().expect("an answer for every query")
     }
 
-    /// The node's VLAN devices by their index: the interface below each, and the identifier.
+    /// The node's VLAN devices.
     ///
     /// # Errors
     /// When the kernel cannot be asked.
-    pub async fn vlans(&self) -> Result<BTreeMap<u32, (u32, u16)>> {
-        let links = self.links().await?;
-        // By what is below a VLAN in a VLAN, two tags would be written.
-        let plain: BTreeSet<u32> = links
-            .values()
-            .filter(|link| link.vlan.is_none())
-            .map(|link| link.index)
-            .collect();
-        Ok(links
-            .values()
-            .filter_map(|link| link.vlan.map(|vlan| (link.index, vlan)))
-            .filter(|(_, (below, _))| plain.contains(below))
-            .collect())
+    pub async fn vlans(&self) -> Result<Vlans> {
+        Ok(Surroundings::new(self.links().await?, BTreeMap::new()).vlans())
     }
 
     async fn surroundings(&self) -> Result<Surroundings> {
@@ -200,6 +190,23 @@ struct Chosen {
     mtu: Option<u32>,
 }
 
+/// VLAN devices of the node.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Vlans {
+    /// By their index: the interface below each, and its tags, which are no more than two.
+    pub devices: BTreeMap<u32, Vlan>,
+    /// What is wrong with some of them.
+    pub problems: Vec<String>,
+}
+
+/// The largest IP packet that an interface carries behind these tags: the MTU is about what follows
+/// the first one (as of the kernel's `xdp_ok_fwd_dev`, which allows for one).
+fn room_in(interface: &Link, tags: Tags) -> u32 {
+    const TAG: u32 = 4;
+    let others = tags.count().saturating_sub(1) as u32;
+    interface.mtu.saturating_sub(TAG * others)
+}
+
 /// The way to the gateway; its MAC address is not known yet.
 struct Way {
     /// The link on which the gateway is a neighbour.
@@ -220,6 +227,27 @@ impl Surroundings {
         }
     }
 
+    fn vlans(&self) -> Vlans {
+        let mut vlans = Vlans::default();
+        for (name, link) in self.links.iter().filter(|(_, link)| link.vlan.is_some()) {
+            let Ok((interface, below, tags)) = self.below((name, link)) else {
+                continue;
+            };
+            let room = room_in(below, tags);
+            if link.mtu > room {
+                vlans.problems.push(format!(
+                    "{name} carries packets of {} bytes, and {interface} with {} tags {room}: set the MTU of \
+                     {name} to {room}, or raise that of {interface}",
+                    link.mtu,
+                    tags.count(),
+                ));
+            }
+            let ifindex = below.index;
+            vlans.devices.insert(link.index, Vlan { ifindex, tags });
+        }
+        vlans
+    }
+
     fn way(
         &self,
         route: &Chosen,
@@ -238,21 +266,8 @@ impl Surroundings {
         }
         let oif = route.oif.ok_or_else(|| no_route("it has no interface"))?;
         let (name, link) = (self.by_index(oif)).ok_or_else(|| no_route("its link is gone"))?;
-        // The tag is put on by the program; it leaves by the interface below.
-        let (interface, below, vlan) = match link.vlan {
-            Some((below, id)) => match self.by_index(below) {
-                Some((interface, below)) => (interface, below, Some(id)),
-                None => return Err(no_route("the interface below its VLAN is gone")),
-            },
-            None => (name, link, None),
-        };
-        for (name, link) in [(name, link), (interface, below)] {
-            if !(link.up && link.running) {
-                return Err(Unresolved::Down {
-                    interface: name.clone(),
-                });
-            }
-        }
+        // Tags are put on by the program; it leaves by the interface below.
+        let (interface, below, tags) = self.below((name, link))?;
         let Some(mac) = link.mac else {
             return Err(Unresolved::NotEthernet {
                 interface: name.clone(),
@@ -275,13 +290,44 @@ impl Surroundings {
             hop: Hop {
                 ifindex: below.index,
                 interface: interface.clone(),
-                vlan,
+                tags,
                 mac,
-                mtu: link.mtu.min(route.mtu.unwrap_or(u32::MAX)),
+                mtu: link
+                    .mtu
+                    .min(route.mtu.unwrap_or(u32::MAX))
+                    .min(room_in(below, tags)),
                 gateway,
                 gateway_mac: [0; 6],
             },
         })
+    }
+
+    /// The interface below a VLAN device, or below a VLAN in a VLAN, and the tags that these put on;
+    /// of any other interface itself and none. All of them are up.
+    fn below<'a>(
+        &'a self,
+        (mut name, mut link): (&'a String, &'a Link),
+    ) -> Result<(&'a String, &'a Link, Tags), Unresolved> {
+        let mut tags = Tags::NONE;
+        loop {
+            if !(link.up && link.running) {
+                return Err(Unresolved::Down {
+                    interface: name.clone(),
+                });
+            }
+            let Some((below, tag)) = link.vlan else {
+                return Ok((name, link, tags));
+            };
+            if tags.count() == 2 {
+                return Err(no_route(
+                    "it is a VLAN in a VLAN in a VLAN, and two tags can be put on",
+                ));
+            }
+            tags = tags.behind(tag);
+            (name, link) = self
+                .by_index(below)
+                .ok_or_else(|| no_route("the interface below its VLAN is gone"))?;
+        }
     }
 
     fn by_index(&self, index: u32) -> Option<(&String, &Link)> {
@@ -394,6 +440,8 @@ fn refused(refusal: &Refusal) -> Unresolved {
 mod tests {
     use super::*;
 
+    const TAG: Tags = Tags::one(42, false);
+
     fn link(index: u32, kind: Option<&str>) -> Link {
         Link {
             index,
@@ -428,19 +476,64 @@ mod tests {
     #[test]
     fn a_vlan_device_is_a_tag_on_the_interface_below() {
         let mut vlan = link(5, Some("vlan"));
-        vlan.vlan = Some((2, 42));
+        vlan.vlan = Some((2, TAG));
         let links = [("eth0", link(2, None)), ("eth0.42", vlan)];
         let way = way(&links, 5, &[]).ok().unwrap();
         assert_eq!((way.hop.ifindex, way.hop.interface.as_str()), (2, "eth0"));
-        assert_eq!((way.hop.vlan, way.hop.mtu), (Some(42), 1400));
+        assert_eq!((way.hop.tags, way.hop.mtu), (TAG, 1400));
         // The neighbour is that of the VLAN device.
         assert_eq!(way.asked, 5);
+    }
+
+    /// Interfaces: one, a VLAN of a provider on it, and one of its customer's within that.
+    fn stacked(customer: Tags) -> [(&'static str, Link); 3] {
+        let mut outer = link(5, Some("vlan"));
+        outer.vlan = Some((2, Tags::one(7, true)));
+        let mut inner = link(6, Some("vlan"));
+        inner.vlan = Some((5, customer));
+        [
+            ("eth0", link(2, None)),
+            ("eth0.7", outer),
+            ("eth0.7.42", inner),
+        ]
+    }
+
+    #[test]
+    fn a_vlan_in_a_vlan_is_two_tags_on_the_interface_below_and_carries_less() {
+        let links = stacked(TAG);
+        let both = TAG.behind(Tags::one(7, true));
+        let mut by = by(6);
+        by.mtu = None;
+        let destination = "203.0.113.1".parse().unwrap();
+        let way = around(&links).way(&by, destination, &[]).ok().unwrap();
+        assert_eq!((way.hop.ifindex, way.asked), (2, 6));
+        assert_eq!((way.hop.tags, way.hop.mtu), (both, 1496));
+
+        let vlans = around(&links).vlans();
+        let of = |index| vlans.devices[&index];
+        let tags = |tags| Vlan { ifindex: 2, tags };
+        assert_eq!((of(5), of(6)), (tags(Tags::one(7, true)), tags(both)));
+        let [problem] = vlans.problems.as_slice() else {
+            panic!("{:?}", vlans.problems);
+        };
+        assert!(problem.starts_with("eth0.7.42 carries"), "{problem}");
+    }
+
+    #[test]
+    fn a_third_tag_cannot_be_put_on() {
+        let mut third = link(8, Some("vlan"));
+        third.vlan = Some((6, TAG));
+        let mut links = stacked(TAG).to_vec();
+        links.push(("eth0.7.42.42", third));
+        let refused = way(&links, 8, &[]).err();
+        assert!(matches!(refused, Some(Unresolved::NoRoute { .. })));
+        assert!(!around(&links).vlans().devices.contains_key(&8));
     }
 
     #[test]
     fn a_vlan_device_over_an_interface_that_is_down_is_down() {
         let mut vlan = link(5, Some("vlan"));
-        vlan.vlan = Some((2, 42));
+        vlan.vlan = Some((2, TAG));
         let mut below = link(2, None);
         below.running = false;
         let down = way(&[("eth0", below), ("eth0.42", vlan)], 5, &[]).err();

@@ -119,6 +119,11 @@ impl Far {
         &self.namespace
     }
 
+    /// Its own address, which tunnels of IPv4 end at.
+    pub(super) fn underlay(&self) -> Ipv4Addr {
+        underlay_v4(self.number)
+    }
+
     pub(super) const fn kind(&self) -> &'static Kind {
         self.kind
     }

@@ -70,7 +70,28 @@ fn a_transfer_completes_over_a_link_that_loses_and_reorders() -> Result<()> {
 /// none.
 #[test]
 fn clients_come_over_a_vlan() -> Result<()> {
-    let test = "clients_come_over_a_vlan";
+    over_vlans(
+        "clients_come_over_a_vlan",
+        "link add link PARENT name tagged mtu 1500 type vlan id 42",
+        &[],
+    )
+}
+
+/// The clients' packets and the tunnel's have a provider's tag and a customer's, both ways.
+#[test]
+fn clients_and_tunnels_come_over_a_vlan_in_a_vlan() -> Result<()> {
+    const MAKE: &str = "link add link PARENT name service type vlan proto 802.1ad id 7
+                        link set service up
+                        link add link service name tagged mtu 1496 type vlan id 42";
+    over_vlans(
+        "clients_and_tunnels_come_over_a_vlan_in_a_vlan",
+        MAKE,
+        &["802.1ad 7", "802.1Q 42"],
+    )
+}
+
+/// Clients come by the VLAN that is made; the tunnel's packets too, if it has these tags.
+fn over_vlans(test: &str, make: &str, tags: &[&str]) -> Result<()> {
     let Some(lab) = super::bare(test)? else {
         return Ok(());
     };
@@ -79,21 +100,25 @@ fn clients_come_over_a_vlan() -> Result<()> {
         return tests::netns::lacking(test, kind.device_type());
     };
     for (namespace, parent, own) in [(lab.router(), "edge", 129), (lab.edge(), "uplink", 130)] {
-        if !has(
-            namespace,
-            &format!("link add link {parent} name tagged type vlan id 42"),
-        )? {
+        if !has(namespace, &make.replace("PARENT", parent))? {
             return tests::netns::lacking(test, "vlan");
         }
         tags_in_packets(namespace, parent)?;
         namespace.ip(&format!(
-            "link set tagged mtu 1500 up
+            "link set tagged up
              addr add 203.0.113.{own}/30 dev tagged"
         ))?;
     }
     lab.router()
         .ip("route replace 198.51.100.0/24 via 203.0.113.130")?;
     lab.edge().ip("route add 192.0.2.0/24 via 203.0.113.129")?;
+    if !tags.is_empty() {
+        let (near, far) = (lab.tunnel_end(), far.underlay());
+        lab.router()
+            .ip(&format!("route add {near}/32 via 203.0.113.130"))?;
+        lab.edge()
+            .ip(&format!("route add {far}/32 via 203.0.113.129"))?;
+    }
     let mut edge = Edge::start(
         &lab,
         &(lab.configuration() + MONITORS + &far.configuration()),
@@ -103,6 +128,17 @@ fn clients_come_over_a_vlan() -> Result<()> {
         stream::exchange(&lab, far.vip(Carried::V4, way), far.name(), BULK)
             .with_context(|| format!("{way:?}"))
             .with_context(|| edge.log())?;
+    }
+    if !tags.is_empty() {
+        let origins = edge.lbxdp(&["map", "dump", "ORIGINS", "--json"])?;
+        let origins: Vec<serde_json::Value> = serde_json::from_slice(&origins.stdout)?;
+        let own: Vec<_> = (origins.iter())
+            .map(|origin| &origin["value"]["next_hop"]["tags"])
+            .collect();
+        assert!(
+            own.contains(&&serde_json::json!(tags)),
+            "no origin is behind {tags:?}: {origins:?}"
+        );
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use lbxdp::health::{Failure, ProbeKey, Probers};
 use lbxdp::pulse::Pulses;
 use lbxdp::reconcile::{Hop, HopKey, hop_keys, map_sizes};
 use lbxdp::state::State;
+use lbxdp_ebpf::abi::Tags;
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
@@ -167,7 +168,7 @@ fn flap(
 fn resolved(key: HopKey) -> (HopKey, Result<Hop, String>) {
     let hop = Hop {
         ifindex: 1,
-        vlan: 0,
+        tags: Tags::NONE,
         source_mac: [2, 0, 0, 0, 0, 1],
         destination_mac: [2, 0, 0, 0, 0, 2],
         mtu: 1500,

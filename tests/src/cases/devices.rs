@@ -2,7 +2,7 @@
 
 use lbxdp_ebpf::abi::{
     Encapsulation, HANDED_OVER_MAC, NODE_VLANS, PATH_INNER_ETHERNET, PATH_RESOLVED, Path, Peer,
-    PeerKey, Vlan,
+    PeerKey, Tags, Vlan,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -462,8 +462,7 @@ fn routes() -> Vec<Case> {
                 tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
                 let vlan = Vlan {
                     ifindex: ETH0,
-                    tag: [0, 42],
-                    reserved: [0; 2],
+                    tags: Tags::one(42, false),
                 };
                 tables.vlans.insert(ETH1, vlan);
             }),

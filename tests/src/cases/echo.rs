@@ -7,8 +7,8 @@ use lbxdp_ebpf::verdict::Reason;
 
 use super::tunnel::{INNER_NODE4, Tunnel};
 use super::world::{
-    BLUE, CLIENT4, CLIENT6, GREEN, NODE_MAC, ROUTER_MAC, TCP, VIP4, VIP6, World, client_like,
-    from_hop, from_router, inside, to_hop, to_router,
+    BLUE, CLIENT4, CLIENT6, GREEN, ROUTER_MAC, TCP, VIP4, VIP6, World, client_like, from_hop,
+    from_router, inside, to_hop, to_router,
 };
 use super::{Case, given, theme};
 use crate::packet::{Packet, number};
@@ -86,6 +86,15 @@ fn answered() -> Vec<Case> {
             format!("The answer of {vip} has the VLAN tag of the request."),
             from_router().vlan(5).ip(client, vip).echo(0x1234),
             reply(to_router().vlan(5), vip, client, 0x1234),
+        ));
+        cases.push(answers(
+            format!("The answer of {vip} has both VLAN tags of the request."),
+            from_router()
+                .service_vlan(5)
+                .vlan(6)
+                .ip(client, vip)
+                .echo(0x1234),
+            reply(to_router().service_vlan(5).vlan(6), vip, client, 0x1234),
         ));
         cases.push(answers(
             format!("Padding behind an echo request to {vip} stays where it is."),
@@ -224,14 +233,6 @@ fn left_alone() -> Vec<Case> {
         passes(
             "An echo request to a group of hosts is not answered.",
             Packet::eth(ROUTER_MAC, [0xff; 6])
-                .ipv4(CLIENT4, VIP4)
-                .echo(9),
-        ),
-        passes(
-            "An echo request with two tags is left to the kernel.",
-            Packet::eth(ROUTER_MAC, NODE_MAC)
-                .service_vlan(5)
-                .vlan(6)
                 .ipv4(CLIENT4, VIP4)
                 .echo(9),
         ),

@@ -1,6 +1,6 @@
 //! Forms of Ethernet and IP headers in front of a packet that is balanced.
 
-use lbxdp_ebpf::abi::VnetId;
+use lbxdp_ebpf::abi::{Tags, VnetId};
 use lbxdp_ebpf::verdict::Reason;
 
 use super::world::{
@@ -118,6 +118,72 @@ fn tags(ask: Build, asked: Build) -> Vec<Case> {
             asked(to_hop().vlan(9).ipv6(CLIENT6, ORIGIN6).ttl(63)),
         ),
     );
+    cases.extend(stacked(ask, asked));
+    cases
+}
+
+/// Paths within a VLAN of a provider, and within a VLAN in a VLAN.
+fn stacked(ask: Build, asked: Build) -> Vec<Case> {
+    let outs = [
+        (
+            "an 802.1ad tag",
+            Tags::one(9, true),
+            to_hop().service_vlan(9),
+        ),
+        (
+            "an 802.1ad and an 802.1Q tag",
+            Tags::one(7, false).behind(Tags::one(9, true)),
+            to_hop().service_vlan(9).vlan(7),
+        ),
+        (
+            "two 802.1Q tags",
+            Tags::one(0xfff, false).behind(Tags::one(9, false)),
+            to_hop().vlan(9).vlan(0xfff),
+        ),
+        (
+            "an 802.1Q and an 802.1ad tag",
+            Tags::one(7, true).behind(Tags::one(9, false)),
+            to_hop().vlan(9).service_vlan(7),
+        ),
+    ];
+    let ins = [
+        ("no tag", from_router()),
+        ("a tag", from_router().vlan(5)),
+        ("two tags", from_router().service_vlan(5).vlan(6)),
+    ];
+    let mut cases = Vec::new();
+    for (what, tags, out) in outs {
+        for (had, frame) in &ins {
+            let within = |world: World| {
+                world.but(move |tables| {
+                    let path = &mut tables.origins.get_mut(&0).expect("origin 0").path;
+                    (path.vlan, path.inner_vlan) = (tags.outer, tags.inner);
+                })
+            };
+            cases.push(
+                given(
+                    format!("A packet with {had} leaves with {what}."),
+                    within(balanced4()),
+                    ask(frame.clone().ipv4(CLIENT4, VIP4)),
+                )
+                .sends(
+                    Reason::ForwardNat,
+                    asked(out.clone().ipv4(CLIENT4, ORIGIN4).ttl(63)),
+                ),
+            );
+            cases.push(
+                given(
+                    format!("An IPv6 packet with {had} leaves with {what}."),
+                    within(balanced6()),
+                    ask(frame.clone().ipv6(CLIENT6, VIP6)),
+                )
+                .sends(
+                    Reason::ForwardNat,
+                    asked(out.clone().ipv6(CLIENT6, ORIGIN6).ttl(63)),
+                ),
+            );
+        }
+    }
     cases
 }
 

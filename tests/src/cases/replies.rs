@@ -2,7 +2,7 @@
 
 use lbxdp_ebpf::abi::{
     Encapsulation, NODE_LOCAL_REPLIES, NODE_VLANS, PATH_GRE_CHECKSUM, PATH_GRE_KEY,
-    PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_UDP_CHECKSUM, Vlan, VnetId,
+    PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_UDP_CHECKSUM, Tags, Vlan, VnetId,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -226,8 +226,7 @@ fn routes() -> Vec<Case> {
                     tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
                     let vlan = Vlan {
                         ifindex: ETH0,
-                        tag: [0, 42],
-                        reserved: [0; 2],
+                        tags: Tags::one(42, false),
                     };
                     tables.vlans.insert(ETH1, vlan);
                 }),
@@ -242,6 +241,46 @@ fn routes() -> Vec<Case> {
                     .tcp(VIP_PORT, CLIENT_PORT)
                     .payload(b"200 OK"),
             ),
+            given(
+                format!("The answer to {eth1} by a VLAN in a VLAN gets both tags."),
+                own(TCP, origin).but(|tables| {
+                    tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
+                    let vlan = Vlan {
+                        ifindex: ETH0,
+                        tags: Tags::one(42, false).behind(Tags::one(7, true)),
+                    };
+                    tables.vlans.insert(ETH1, vlan);
+                }),
+                answer(origin, eth1),
+            )
+            .sends(
+                Reason::ReplyNat,
+                Packet::eth(NODE_MAC_1, ROUTER_MAC_1)
+                    .service_vlan(7)
+                    .vlan(42)
+                    .ip(vip_like(origin), eth1)
+                    .ttl(63)
+                    .tcp(VIP_PORT, CLIENT_PORT)
+                    .payload(b"200 OK"),
+            ),
+            given(
+                format!("The answer to {neighbour} keeps both VLAN tags on the way to the kernel."),
+                own(TCP, origin),
+                from_hop()
+                    .service_vlan(5)
+                    .vlan(6)
+                    .ip(origin, neighbour)
+                    .tcp(ORIGIN_PORT, CLIENT_PORT),
+            )
+            .sends(
+                Reason::ReplyNoNeighbour,
+                from_hop()
+                    .service_vlan(5)
+                    .vlan(6)
+                    .ip(vip_like(origin), neighbour)
+                    .tcp(VIP_PORT, CLIENT_PORT),
+            )
+            .left_to_the_kernel(),
             given(
                 format!("The answer to {neighbour} keeps its VLAN tag on the way to the kernel."),
                 own(TCP, origin),

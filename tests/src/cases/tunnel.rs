@@ -215,6 +215,7 @@ impl Tunnel {
             tunnel: self.index,
             ifindex: ETH0,
             vlan: [0; 2],
+            inner_vlan: [0; 2],
             header_sum: if self.is_over_v6() {
                 0
             } else {

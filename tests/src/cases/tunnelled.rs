@@ -2,7 +2,7 @@
 
 use lbxdp_ebpf::abi::{
     Encapsulation, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_SOURCE_ENTROPY,
-    PATH_UDP_CHECKSUM, Path,
+    PATH_UDP_CHECKSUM, Path, Tags,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -281,11 +281,18 @@ fn links() -> Vec<Case> {
         vlan: [0, 9],
         ..tunnel.path()
     };
-    let tagged_world = || {
-        world(&tunnel, ORIGIN4, TCP).but(|tables| {
-            tables.origins.get_mut(&0).expect("origin 0").path = tagged;
+    let stacked = Tags::one(10, false).behind(Tags::one(9, true));
+    let stacked = Path {
+        vlan: stacked.outer,
+        inner_vlan: stacked.inner,
+        ..tunnel.path()
+    };
+    let by = |path: Path| {
+        world(&tunnel, ORIGIN4, TCP).but(move |tables| {
+            tables.origins.get_mut(&0).expect("origin 0").path = path;
         })
     };
+    let (tagged_world, stacked_world) = (|| by(tagged), || by(stacked));
     let green = Tunnel::between(Encapsulation::Vxlan, "203.0.113.1", "203.0.113.3")
         .slot(4)
         .vni(200);
@@ -328,6 +335,32 @@ fn links() -> Vec<Case> {
         .sends(
             Reason::ForwardNatTunnel,
             tunnel.wrap(Packet::eth(NODE_MAC, HOP_MAC).vlan(9), &inner()),
+        )
+        .through(3),
+        given(
+            "A tunnel within a VLAN in a VLAN has both tags outside.",
+            stacked_world(),
+            request(from_router()),
+        )
+        .sends(
+            Reason::ForwardNatTunnel,
+            tunnel.wrap(
+                Packet::eth(NODE_MAC, HOP_MAC).service_vlan(9).vlan(10),
+                &inner(),
+            ),
+        )
+        .through(3),
+        given(
+            "Two tags come off, a tunnel and two tags go on.",
+            stacked_world(),
+            request(from_router().vlan(5).vlan(6)),
+        )
+        .sends(
+            Reason::ForwardNatTunnel,
+            tunnel.wrap(
+                Packet::eth(NODE_MAC, HOP_MAC).service_vlan(9).vlan(10),
+                &inner(),
+            ),
         )
         .through(3),
         given(

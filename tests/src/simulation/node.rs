@@ -7,7 +7,7 @@ use lbxdp::health::{Failure, Health, ProbeKey};
 use lbxdp::reconcile::{Hop, HopKey};
 use lbxdp::state::State;
 use lbxdp::steering::Tracked;
-use lbxdp_ebpf::abi::capacity;
+use lbxdp_ebpf::abi::{Tags, capacity};
 
 /// A node: the agent's state, and maps in memory.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ impl Node {
         let hop = |key: HopKey| {
             let hop = Hop {
                 ifindex: 2,
-                vlan: 0,
+                tags: Tags::NONE,
                 source_mac: [2, 0, 0, 0, 0, 1],
                 destination_mac: [2, 0, 0, 0, 0, 2],
                 mtu: 1500,

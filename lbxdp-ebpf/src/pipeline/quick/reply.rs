@@ -1,7 +1,7 @@
 //! An origin's answer on its way to a client, both in the node's own network.
 
 use super::Plain;
-use crate::abi::{NODE_VLANS, Node, Path, Reverse, VnetId};
+use crate::abi::{NODE_VLANS, Node, Path, Reverse, Tags, VnetId};
 use crate::frame::Frame;
 use crate::nat::{self, End};
 use crate::parse::Ip;
@@ -56,7 +56,7 @@ pub(super) fn reply<F: Frame, T: Tables>(
     let link = Link {
         destination_mac,
         source_mac,
-        vlan: [0; 2],
+        tags: Tags::NONE,
     };
     if write(frame, reverse, packet, &link).is_none() {
         return Some(Reason::NoHeadroom.into());

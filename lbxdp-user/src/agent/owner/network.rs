@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use lbxdp_ebpf::abi::Vlan;
+use lbxdp_ebpf::abi::Tags;
 
 use super::Owner;
 use super::problems::Part;
@@ -75,15 +75,8 @@ impl Owner {
     pub(super) async fn look_at_vlans(&mut self) -> bool {
         match self.network.vlans().await {
             Ok(vlans) => {
-                let vlans = vlans.into_iter().map(|(device, (ifindex, id))| {
-                    let vlan = Vlan {
-                        ifindex,
-                        tag: id.to_be_bytes(),
-                        reserved: [0; 2],
-                    };
-                    (device, vlan)
-                });
-                self.state.set_vlans(vlans.collect())
+                self.problems.set(Part::Vlans, vlans.problems);
+                self.state.set_vlans(vlans.devices)
             }
             Err(error) => {
                 tracing::debug!("the node's VLAN devices cannot be looked at: {error:#}");
@@ -120,7 +113,7 @@ impl Owner {
                 (NextHop::Unresolved(unresolved), _) => Err(unresolved.to_string()),
                 (NextHop::Resolved(hop), _) => Ok(Hop {
                     ifindex: hop.ifindex,
-                    vlan: hop.vlan.unwrap_or(0),
+                    tags: hop.tags,
                     source_mac: hop.mac,
                     destination_mac: hop.gateway_mac,
                     mtu: u16::try_from(hop.mtu).unwrap_or(u16::MAX),
@@ -183,7 +176,7 @@ fn device(name: &str, link: Option<&vnet::Link>) -> Result<Hop, String> {
     }
     Ok(Hop {
         ifindex: link.index,
-        vlan: 0,
+        tags: Tags::NONE,
         source_mac: link.mac.unwrap_or_default(),
         destination_mac: [0; 6],
         mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 pub(super) enum Part {
     Links,
     Carrier,
+    Vlans,
     Probes,
     Maps,
     Filters,
@@ -29,7 +30,7 @@ impl Part {
             | Self::Sessions
             | Self::Flows
             | Self::Metrics => false,
-            Self::Carrier | Self::Pools => true,
+            Self::Carrier | Self::Vlans | Self::Pools => true,
         }
     }
 }

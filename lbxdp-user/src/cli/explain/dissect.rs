@@ -277,6 +277,7 @@ fn ethertype(number: EtherType) -> String {
         EtherType::IPV4 => "IPv4".to_owned(),
         EtherType::IPV6 => "IPv6".to_owned(),
         EtherType::VLAN_TAGGED_FRAME => "802.1Q".to_owned(),
+        EtherType::PROVIDER_BRIDGING => "802.1ad".to_owned(),
         EtherType(0x6558) => "Ethernet".to_owned(),
         EtherType(other) => format!("EtherType {other:#06x}"),
     }

@@ -129,11 +129,11 @@ pub(super) fn steps(
             Lookup::Vlan(_, None) => {}
             Lookup::Vlan(ifindex, Some(vlan)) => {
                 let (device, below) = (interface_name(*ifindex), interface_name(vlan.ifindex));
-                let id = u16::from_be_bytes(vlan.tag);
+                let tags = entry::tag_names(vlan.tags);
                 steps.push(Step::new(
                     "vlan",
-                    format!("{device} is tag {id} on {below}"),
-                    json!({ "device": device, "interface": below, "vlan": id }),
+                    format!("{device} is {} on {below}", tags.join(", ")),
+                    json!({ "device": device, "interface": below, "tags": tags }),
                 ));
             }
             Lookup::Fragment(key, found) => {

@@ -7,7 +7,7 @@ use lbxdp_ebpf::abi::{
     NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, NODE_VLANS, Node, ORIGIN_DOWN,
     Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT, Path, Peer, PeerKey,
     RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session,
-    Side, SnatRange, Table, Tracked, Traffic, Vlan, VnetId,
+    Side, SnatRange, Table, Tags, Tracked, Traffic, Vlan, VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -362,6 +362,7 @@ pub(in crate::cli) fn path(path: &Path, names: &Names) -> Vec<Field> {
         json!({
             "interface": interface_name(path.ifindex),
             "ifindex": path.ifindex,
+            "tags": tag_names(path.tags()),
             "destination_mac": mac(path.destination_mac),
             "source_mac": mac(path.source_mac),
         })
@@ -369,11 +370,9 @@ pub(in crate::cli) fn path(path: &Path, names: &Names) -> Vec<Field> {
     let next_hop_text = if path.has(PATH_RESOLVED) && path.is_device() {
         format!("the kernel's device {}", interface_name(path.ifindex))
     } else if path.has(PATH_RESOLVED) {
-        format!(
-            "{} on {}",
-            mac(path.destination_mac),
-            interface_name(path.ifindex)
-        )
+        let link = [interface_name(path.ifindex)].into_iter();
+        let link: Vec<String> = link.chain(tag_names(path.tags())).collect();
+        format!("{} on {}", mac(path.destination_mac), link.join(", "))
     } else {
         "unresolved".to_owned()
     };
@@ -533,8 +532,17 @@ pub(in crate::cli) fn vlan(device: u32, vlan: &Vlan) -> Vec<Field> {
     vec![
         field("device", interface_name(device)),
         field("interface", interface_name(vlan.ifindex)),
-        field("vlan", u16::from_be_bytes(vlan.tag)),
+        field("tags", tag_names(vlan.tags)),
     ]
+}
+
+/// VLAN tags from the outside, each with its standard.
+pub(in crate::cli) fn tag_names(tags: Tags) -> Vec<String> {
+    let names = tags.identifiers().map(|(identifier, is_service)| {
+        let standard = if is_service { "802.1ad" } else { "802.1Q" };
+        format!("{standard} {identifier}")
+    });
+    names.collect()
 }
 
 pub(in crate::cli) fn entity_key(key: EntityKey) -> String {

@@ -1,7 +1,7 @@
 //! What flows from before need: windows, origins that leave, tables that change.
 
 use lbxdp_ebpf::abi::{
-    LISTENER_SNAT, Mode, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, ROW_GENERATION, ROW_LOOKUP,
+    LISTENER_SNAT, Mode, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, ROW_GENERATION, ROW_LOOKUP, Tags,
 };
 
 use super::*;
@@ -84,7 +84,7 @@ impl Lab {
 fn hop() -> Hop {
     Hop {
         ifindex: 2,
-        vlan: 0,
+        tags: Tags::NONE,
         source_mac: [2, 0, 0, 0, 0, 1],
         destination_mac: [2, 0, 0, 0, 0, 2],
         mtu: 1500,

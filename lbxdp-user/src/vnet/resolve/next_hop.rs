@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use lbxdp_ebpf::abi::Tags;
+
 /// Where to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Query {
@@ -30,8 +32,8 @@ pub struct Hop {
     pub ifindex: u32,
     /// Name of that interface.
     pub interface: String,
-    /// VLAN identifier to put on, when the route is through an 802.1Q device.
-    pub vlan: Option<u16>,
+    /// VLAN tags to put on, when the route is through a VLAN device.
+    pub tags: Tags,
     /// MAC address to send from.
     pub mac: [u8; 6],
     /// Largest IP packet, in bytes: of the interface, or of the route if that is less.
