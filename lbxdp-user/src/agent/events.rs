@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Swept(Box<anyhow::Result<Swept>>),
     /// Flows of rows at risk have been swept.
     SweptFlows(Box<anyhow::Result<SweptFlows>>),
+    /// So many flows of rows at risk were forgotten, since their rows need them no more.
+    ForgotFlows(anyhow::Result<usize>),
     /// Rows that were held back for first results are to wait no longer, or a window is over.
     RowsDue,
     /// The agent is to stop; by this signal.

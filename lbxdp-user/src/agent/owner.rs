@@ -213,6 +213,7 @@ impl Owner {
             }
             Event::Swept(swept) => self.swept(*swept),
             Event::SweptFlows(swept) => self.swept_flows(*swept),
+            Event::ForgotFlows(forgotten) => self.forgot_flows(forgotten),
             Event::RowsDue => self.due.maps = true,
             Event::Stop(_) => {}
         }

@@ -25,7 +25,7 @@ pub struct SweptFlows {
     pub live: Vec<Live>,
     /// How many there were.
     pub found: usize,
-    /// How many of them had been silent for long enough, or were superfluous.
+    /// How many of them had been silent for long enough.
     pub removed: usize,
     /// What had been counted before.
     pub counts: FlowCounts,
@@ -46,24 +46,18 @@ impl FlowMaps {
         })
     }
 
-    /// Takes away what has been silent for `idle`, and what is `superfluous` if it is still recorded
-    /// with that origin.
+    /// Takes away what has been silent for `idle`.
     ///
     /// # Errors
     /// When a map cannot be read or written.
-    pub fn sweep(&mut self, idle: Duration, superfluous: &[Live]) -> Result<SweptFlows> {
+    pub fn sweep(&mut self, idle: Duration) -> Result<SweptFlows> {
         let start = Instant::now();
         let counts = self.counts()?;
         let now = Seen::tick_of(monotonic_ns()?);
-        let mut removed = 0;
-        for flow in superfluous {
-            let is_same = |now: &Tracked| now.origin == flow.origin;
-            removed += usize::from(self.remove_if(&flow.key, is_same)?);
-        }
-        let dropped = removed;
         let flows = kernel::read_hash(self.flows.map().fd().as_fd()).context("map FLOWS")?;
-        let found = flows.len() + dropped;
+        let found = flows.len();
         let (live, silent) = sort(flows, idle, now);
+        let mut removed = 0;
         for (key, flow) in &silent {
             // Unless a packet of it has come meanwhile.
             removed += usize::from(self.remove_if(key, |now| now.seen == flow.seen)?);
@@ -75,6 +69,20 @@ impl FlowMaps {
             counts,
             took: start.elapsed(),
         })
+    }
+
+    /// Takes away flows that need not be recorded, each if it is still recorded with that origin;
+    /// says how many.
+    ///
+    /// # Errors
+    /// When the map cannot be read or written.
+    pub fn forget(&mut self, flows: &[Live]) -> Result<usize> {
+        let mut forgotten = 0;
+        for flow in flows {
+            let is_same = |now: &Tracked| now.origin == flow.origin;
+            forgotten += usize::from(self.remove_if(&flow.key, is_same)?);
+        }
+        Ok(forgotten)
     }
 
     /// The counters of all CPUs.

@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime};
 use lbxdp::config;
 use lbxdp::config::model::Config;
 use lbxdp::dataplane::{Content, Published};
-use lbxdp::flows::{self, Live};
-use lbxdp::steering::Tracked;
+use lbxdp::flows;
 use lbxdp_ebpf::abi::{OriginIndex, Row, Seen};
 use lbxdp_ebpf::hash::{flow_hash, reduce};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
@@ -23,7 +22,7 @@ use crate::packet::Packet;
 use crate::simulation::Node;
 
 /// Seconds between two sweeps of the flow table, as the agent has them.
-const SWEEP_EVERY: u32 = 5;
+const SWEEP_EVERY: u32 = 2;
 
 /// A node, and what its program sees.
 pub(super) struct Product {
@@ -36,8 +35,6 @@ pub(super) struct Product {
     /// Origins by slot.
     slots: BTreeMap<OriginIndex, OriginId>,
     now: SystemTime,
-    /// What needed not be recorded at the last sweep.
-    superfluous: Vec<Live>,
     /// A packet of any flow.
     template: Vec<u8>,
 }
@@ -58,7 +55,6 @@ impl Product {
             rows: Vec::new(),
             slots: BTreeMap::new(),
             now,
-            superfluous: Vec::new(),
             template,
         };
         for origin in 0..count {
@@ -107,26 +103,17 @@ impl Product {
     fn sweep(&mut self) {
         let idle = self.node.state().config().node.flow_idle;
         let tick = Seen::tick_of(self.tables.now_ns);
-        let (_, superfluous) = self.sum(&self.superfluous);
-        for flow in superfluous {
-            let mut flows = self.tables.flows.lock();
-            if (flows.get(&flow.key)).is_some_and(|now| now.origin == flow.origin) {
-                flows.remove(&flow.key);
-            }
-        }
         let (live, silent) = flows::sort(self.tables.flows.entries(), idle, tick);
         for (key, _) in silent {
             self.tables.flows.lock().remove(&key);
         }
-        let (tracked, superfluous) = self.sum(&live);
-        self.superfluous = superfluous;
-        self.node.swept(tracked, self.now);
-    }
-
-    fn sum(&self, flows: &[Live]) -> (Tracked, Vec<Live>) {
         let listener = self.tables.listeners.values().next();
         let table = listener.expect("there is a listener").table;
-        flows::sum(flows, |_| Some((table, self.rows.as_slice())))
+        let (tracked, superfluous) = flows::sum(&live, |_| Some((table, self.rows.as_slice())));
+        for flow in superfluous {
+            self.tables.flows.lock().remove(&flow.key);
+        }
+        self.node.swept(tracked, self.now);
     }
 }
 

@@ -91,10 +91,10 @@ impl Program {
         Some(destination)
     }
 
-    /// Forgets what has been silent for long, and what has not been needed since the last sweep, and
-    /// sums up what is left.
+    /// Forgets what has been silent for long, and sums up what is left. What is not needed is
+    /// forgotten as late as it may be: before the next sweep, whatever has happened meanwhile.
     pub fn sweep(&mut self, maps: &Content, idle: Duration, now: SystemTime) -> Tracked {
-        let gone = sum(maps, &self.superfluous).1.into_iter();
+        let gone = self.superfluous.drain(..);
         let gone: BTreeSet<_> = gone.map(|flow| (flow.key, flow.origin)).collect();
         self.flows
             .retain(|flow, entry| !gone.contains(&(key_of(flow), entry.destination.origin)));
@@ -110,7 +110,11 @@ impl Program {
             })
         });
         let live: Vec<Live> = live.collect();
-        let (tracked, superfluous) = sum(maps, &live);
+        let (tracked, superfluous) = flows::sum(&live, |counter| {
+            let mut listeners = maps.listeners.values();
+            let table = listeners.find(|it| it.counter == counter)?.table;
+            Some((table, maps.tables.get(&table)?.rows.as_slice()))
+        });
         self.superfluous = superfluous;
         tracked
     }
@@ -120,15 +124,6 @@ impl Program {
     pub fn tracked(&self) -> usize {
         self.flows.len()
     }
-}
-
-/// Sums flows up by the tables in force, and says which need not be recorded.
-fn sum(maps: &Content, flows: &[Live]) -> (Tracked, Vec<Live>) {
-    flows::sum(flows, |counter| {
-        let mut listeners = maps.listeners.values();
-        let table = listeners.find(|it| it.counter == counter)?.table;
-        Some((table, maps.tables.get(&table)?.rows.as_slice()))
-    })
 }
 
 /// The key of a flow: its hash is the client.

@@ -14,7 +14,7 @@ use crate::flows::{self, Ledger, Live};
 use crate::steering::Tracked;
 
 /// Shortest time between sweeps.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// A sweep may take one of so many parts of the time.
 const SWEEP_SHARE: u32 = 20;
 
@@ -27,27 +27,22 @@ pub(super) struct FlowSweeps {
     ledger: Ledger,
     counts: FlowCounts,
     live: usize,
-    /// What needed not be recorded, and goes with the next sweep if that is still so.
-    superfluous: Vec<Live>,
 }
 
 impl Owner {
     /// Starts a sweep, if one is due; its result comes as an event.
     pub(super) fn sweep_flows(&mut self) {
-        let sweeps = &self.flow_sweeps;
+        let sweeps = &mut self.flow_sweeps;
         let due = sweeps.next.is_none_or(|next| Instant::now() >= next);
         if sweeps.running.is_some() || !due {
             return;
         }
-        self.flow_sweeps.running = Some(SystemTime::now());
+        sweeps.running = Some(SystemTime::now());
         let pin_path = self.dataplane.pin_path().to_owned();
         let idle = self.state.config().node.flow_idle;
-        let (_, superfluous) = self.sum(&self.flow_sweeps.superfluous);
-        self.flow_sweeps.superfluous.clear();
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
-            let swept =
-                FlowMaps::open(&pin_path).and_then(|mut maps| maps.sweep(idle, &superfluous));
+            let swept = FlowMaps::open(&pin_path).and_then(|mut maps| maps.sweep(idle));
             // The agent may have ended.
             let _ = events.blocking_send(Event::SweptFlows(Box::new(swept)));
         });
@@ -87,8 +82,29 @@ impl Owner {
         sweeps.ledger.note(counts, *found, *removed);
         sweeps.counts = *counts;
         sweeps.live = live.len() - superfluous.len();
-        sweeps.superfluous = superfluous;
         self.due.maps |= self.state.swept_flows(tracked, began);
+        self.forget_flows(superfluous);
+    }
+
+    /// Forgets flows that need not be recorded; how many that were comes as an event.
+    fn forget_flows(&self, flows: Vec<Live>) {
+        if flows.is_empty() {
+            return;
+        }
+        let pin_path = self.dataplane.pin_path().to_owned();
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let forgotten = FlowMaps::open(&pin_path).and_then(|mut maps| maps.forget(&flows));
+            let _ = events.blocking_send(Event::ForgotFlows(forgotten));
+        });
+    }
+
+    pub(super) fn forgot_flows(&mut self, forgotten: anyhow::Result<usize>) {
+        match forgotten {
+            Ok(count) => self.flow_sweeps.ledger.forget(count),
+            // They are found by the next sweep, which says so.
+            Err(error) => tracing::debug!("superfluous flows are not forgotten: {error:#}"),
+        }
     }
 
     /// Sums flows up by the tables in force, and says which need not be recorded.
@@ -113,7 +129,6 @@ impl Owner {
             ledger,
             counts,
             live,
-            superfluous: _,
         } = &self.flow_sweeps;
         api::Flows {
             tracked: *live,
