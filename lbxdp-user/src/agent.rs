@@ -39,6 +39,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// Events that may wait to be taken; a full queue holds their senders back.
 const QUEUE: usize = 4096;
 
+/// Sets the process up for a long life. Before there are threads.
+pub fn set_up() {
+    memory::set_up();
+}
+
 /// Runs until SIGTERM or SIGINT. The data path then goes on with its last tables.
 ///
 /// # Errors

@@ -350,7 +350,8 @@ impl Owner {
         self.dataplane.check(&desired)
     }
 
-    fn answer(&self, request: &Request) -> Response {
+    fn answer(&mut self, request: &Request) -> Response {
+        self.memory.used();
         match request {
             Request::Status => match self.status() {
                 Ok(status) => Response::Status(Box::new(status)),

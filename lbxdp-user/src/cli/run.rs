@@ -26,6 +26,7 @@ pub struct Args {
 /// # Errors
 /// When it cannot start.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    agent::set_up();
     log::init(args.log_format)?;
     // The owner of the state computes and writes maps on this thread; probes, which measure time,
     // run on others and are not held up by it.
