@@ -124,6 +124,17 @@ impl Sum {
         ((sum & 0xffff) + (sum >> 16)) as u16
     }
 
+    /// The checksum field of this sum, if it is of no more than 65,536 words: [`Self::checksum`] in half
+    /// as many steps.
+    #[inline(always)]
+    #[must_use]
+    pub const fn checksum_of_words(self) -> [u8; 2] {
+        // Less than 2^32, hence at most 0x1fffe; then 16 bits.
+        let sum = (self.0 & 0xffff) + (self.0 >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        (!sum as u16).to_ne_bytes()
+    }
+
     /// The checksum field of this sum.
     #[inline(always)]
     #[must_use]
@@ -151,6 +162,13 @@ impl Sum {
 pub fn update(checksum: &mut [u8; 2], change: Sum) {
     let sum = Sum::of_checksum(checksum.load()).plus(change);
     checksum.store(sum.checksum());
+}
+
+/// [`update`] for one word that has become another.
+#[inline(always)]
+pub fn update_word(checksum: &mut [u8; 2], old: [u8; 2], new: [u8; 2]) {
+    let sum = Sum::of_checksum(checksum.load()).sub(old).add(new);
+    checksum.store(sum.checksum_of_words());
 }
 
 /// [`update`] for UDP: no checksum stays no checksum.

@@ -163,13 +163,20 @@ struct Patch<'a> {
 }
 
 impl Patch<'_> {
+    /// The length of all behind the outer IP header, and what takes the place of half its source.
+    #[inline(always)]
+    fn varies<S: Shim>(&self, path: &Path) -> (u16, Option<[u8; 2]>) {
+        let takes_entropy = !S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY);
+        let entropy = takes_entropy.then_some((self.hash as u16).to_be_bytes());
+        // That the whole fits in 16 bits was seen to before room was made.
+        let length = (size_of::<S>() as u16).wrapping_add(self.inner.length);
+        (length, entropy)
+    }
+
     #[inline(always)]
     fn apply<O: Outer, S: Shim>(&self, headers: &mut Pair<O, S>, path: &Path) {
         let Self { inner, hash, sum } = *self;
-        let entropy =
-            (!S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY)).then_some((hash as u16).to_be_bytes());
-        // That the whole fits in 16 bits was seen to before room was made.
-        let length = (size_of::<S>() as u16).wrapping_add(inner.length);
+        let (length, entropy) = self.varies::<S>(path);
         headers
             .first
             .fill(length, S::protocol(inner.version), entropy);
@@ -215,8 +222,19 @@ impl Finish for CopyAndPatch<'_> {
         }
         let headers: &mut Pair<O, S> = frame.at_mut(start)?;
         wide::copy(headers, &path.header)?;
-        headers.first.inherit(path, self.inherited);
-        self.patch.apply(headers, path);
+        let Patch { inner, hash, .. } = self.patch;
+        let prepared = O::of(&path.header)?;
+        let (length, entropy) = self.patch.varies::<S>(path);
+        let protocol = S::protocol(inner.version);
+        (headers.first).inherit_and_fill(
+            prepared,
+            path,
+            self.inherited,
+            length,
+            protocol,
+            entropy,
+        );
+        headers.second.fill(inner.version, length, hash);
         Some(())
     }
 }

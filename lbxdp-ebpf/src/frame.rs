@@ -8,6 +8,15 @@ use crate::checksum::Sum;
 /// The type has alignment 1, no padding, and every sequence of bytes of its
 /// size is a valid value of it.
 pub unsafe trait Wire: Copy {
+    /// The header that these bytes begin with, if there are enough.
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Option<&Self> {
+        let bytes = bytes.get(..size_of::<Self>())?;
+        // SAFETY: there are as many bytes as the type has, at whose alignment they are, and any are a
+        // value of it.
+        Some(unsafe { &*bytes.as_ptr().cast() })
+    }
+
     /// The bytes of the header.
     #[inline(always)]
     fn bytes(&self) -> &[u8] {

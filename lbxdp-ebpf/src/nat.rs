@@ -50,9 +50,9 @@ pub fn take_hop<F: Frame>(frame: &mut F, start: usize, version: Version) -> Opti
         Version::V4 => {
             let header: &mut Ipv4 = frame.at_mut(start)?;
             let old = [header.time_to_live, header.protocol];
-            header.time_to_live = header.time_to_live.wrapping_sub(1);
-            let new = [header.time_to_live, header.protocol];
-            checksum::update(&mut header.header_checksum, Sum::ZERO.sub(old).add(new));
+            let new = [header.time_to_live.wrapping_sub(1), header.protocol];
+            [header.time_to_live, _] = new;
+            checksum::update_word(&mut header.header_checksum, old, new);
         }
         Version::V6 => {
             let header: &mut Ipv6 = frame.at_mut(start)?;

@@ -17,6 +17,18 @@ pub trait Outer: Wire {
     /// half of the source address.
     fn fill(&mut self, length: u16, protocol: u8, entropy: Option<[u8; 2]>);
 
+    /// Both at once, of a header that is a copy of `prepared`: what is read is read there, since what
+    /// has just been written is not to be had as soon.
+    fn inherit_and_fill(
+        &mut self,
+        prepared: &Self,
+        path: &Path,
+        from: Inherited,
+        length: u16,
+        protocol: u8,
+        entropy: Option<[u8; 2]>,
+    );
+
     /// The sum of the pseudo header of UDP over this header, for a datagram of `length` bytes
     /// (RFC 768; RFC 8200, 8.1).
     fn pseudo_sum(&self, length: u16) -> Sum;
@@ -117,6 +129,38 @@ impl Outer for Ipv4 {
     }
 
     #[inline(always)]
+    fn inherit_and_fill(
+        &mut self,
+        prepared: &Self,
+        path: &Path,
+        from: Inherited,
+        length: u16,
+        protocol: u8,
+        entropy: Option<[u8; 2]>,
+    ) {
+        let class = from.class(path, prepared.type_of_service);
+        let hops = from.hops(path, prepared.time_to_live);
+        let total = length.wrapping_add(size_of::<Self>() as u16).to_be_bytes();
+        let mut sum = Sum::from_folded(path.header_sum)
+            .sub([0, prepared.type_of_service])
+            .add([0, class])
+            .sub([prepared.time_to_live, prepared.protocol])
+            .add([hops, protocol])
+            .add(total);
+        if let Some(entropy) = entropy {
+            let [a, b, c, d] = prepared.source;
+            sum = sum.sub([c, d]).add(entropy);
+            let [c, d] = entropy;
+            self.source = [a, b, c, d];
+        }
+        self.type_of_service = class;
+        self.total_length.store(total);
+        self.time_to_live = hops;
+        self.protocol = protocol;
+        self.header_checksum.store(sum.checksum_of_words());
+    }
+
+    #[inline(always)]
     fn pseudo_sum(&self, length: u16) -> Sum {
         Sum::ZERO
             .add_bytes(&self.source)
@@ -144,6 +188,20 @@ impl Outer for Ipv6 {
             let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = prefix;
             self.source = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, y, z];
         }
+    }
+
+    #[inline(always)]
+    fn inherit_and_fill(
+        &mut self,
+        _: &Self,
+        path: &Path,
+        from: Inherited,
+        length: u16,
+        protocol: u8,
+        entropy: Option<[u8; 2]>,
+    ) {
+        self.inherit(path, from);
+        self.fill(length, protocol, entropy);
     }
 
     #[inline(always)]
