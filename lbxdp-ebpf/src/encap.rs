@@ -226,14 +226,7 @@ impl Finish for CopyAndPatch<'_> {
         let prepared = O::of(&path.header)?;
         let (length, entropy) = self.patch.varies::<S>(path);
         let protocol = S::protocol(inner.version);
-        (headers.first).inherit_and_fill(
-            prepared,
-            path,
-            self.inherited,
-            length,
-            protocol,
-            entropy,
-        );
+        (headers.first).inherit_and_fill(prepared, path, self.inherited, length, protocol, entropy);
         headers.second.fill(inner.version, length, hash);
         Some(())
     }

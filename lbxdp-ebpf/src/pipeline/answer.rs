@@ -31,7 +31,8 @@ pub(super) fn is_asked<T: Tables>(tables: &T, node: &Node, subject: &Subject<'_>
 /// the node has no route. The task of `to` says which answer, and its limit the MTU.
 ///
 /// # Errors
-/// No single host has sent the packet to the node alone (RFC 1122, 3.2.2); it is too big, and may be fragmented, or its sender is not told every time.
+/// No single host has sent the packet to the node alone (RFC 1122, 3.2.2); it is too big, and may be
+/// fragmented, or its sender is not told every time.
 #[inline(always)]
 pub(super) fn answer<'t, F: Steps, T: Tables>(
     frame: &F,

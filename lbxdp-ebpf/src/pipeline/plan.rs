@@ -83,10 +83,11 @@ pub(super) fn request<'t, F: Steps, T: Tables>(
             None => owner(frame, tables, subject, listener, &request.flow, hash, risk)?,
         },
     };
+    // Before anything is remembered: an array has a value for an origin that is gone, too.
+    let mode = origin.mode().ok_or(Reason::OriginMissing)?;
     if !listener.has(LISTENER_PORTLESS) {
         subject.is_of(tables, index);
     }
-    let mode = origin.mode().ok_or(Reason::OriginMissing)?;
     let in_tunnel = encap::is_tunnel(&origin.path);
     let in_device = origin.path.is_device();
     let end = mode.is_nat().then_some(End::Destination);

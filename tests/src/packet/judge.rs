@@ -180,11 +180,28 @@ fn ipv6(packet: &[u8], found: &mut Dissection) -> Result<(), Fault> {
     )
 }
 
-/// Whether an IPv6 packet with a fragment header right behind its own is not the first of its
-/// datagram (RFC 8200, 4.5).
+/// Whether an IPv6 packet has a fragment header, behind what may stand in front of it, and is not the
+/// first of its datagram (RFC 8200, 4.5).
 fn is_later_fragment(packet: &[u8]) -> bool {
-    let offset = packet.get(42..44).map(|field| [field[0], field[1]]);
-    packet.get(6) == Some(&44) && offset.is_some_and(|field| u16::from_be_bytes(field) >> 3 != 0)
+    let mut header = packet.get(6).copied();
+    let mut rest = packet.get(40..).unwrap_or_default();
+    loop {
+        match (header, rest) {
+            (Some(number::FRAGMENT), [_, _, high, low, ..]) => {
+                return u16::from_be_bytes([*high, *low]) >> 3 != 0;
+            }
+            (
+                Some(number::HOP_BY_HOP | number::ROUTING | number::DESTINATION_OPTIONS),
+                [next, units, ..],
+            ) => {
+                header = Some(*next);
+                rest = rest
+                    .get(8 * (1 + usize::from(*units))..)
+                    .unwrap_or_default();
+            }
+            _ => return false,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
