@@ -89,12 +89,12 @@ pub fn push_plain<F: Frame>(
     inherited: Inherited,
     hash: u32,
 ) -> Option<()> {
-    let patch = Patch {
+    let finish = CopyAndPatch {
         inner,
         hash,
-        sum: None,
+        inherited,
     };
-    push_outer(frame, start, path, &CopyAndPatch { patch, inherited })
+    push_outer(frame, start, path, &finish)
 }
 
 /// What is done about the headers of a path when their types are known.
@@ -162,21 +162,21 @@ struct Patch<'a> {
     sum: Option<Sum>,
 }
 
-impl Patch<'_> {
-    /// The length of all behind the outer IP header, and what takes the place of half its source.
-    #[inline(always)]
-    fn varies<S: Shim>(&self, path: &Path) -> (u16, Option<[u8; 2]>) {
-        let takes_entropy = !S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY);
-        let entropy = takes_entropy.then_some((self.hash as u16).to_be_bytes());
-        // That the whole fits in 16 bits was seen to before room was made.
-        let length = (size_of::<S>() as u16).wrapping_add(self.inner.length);
-        (length, entropy)
-    }
+/// The length of all behind the outer IP header, and what takes the place of half its source.
+#[inline(always)]
+fn varies<S: Shim>(path: &Path, inner: &Outline, hash: u32) -> (u16, Option<[u8; 2]>) {
+    let takes_entropy = !S::HAS_PORTS && path.has(PATH_SOURCE_ENTROPY);
+    let entropy = takes_entropy.then_some((hash as u16).to_be_bytes());
+    // That the whole fits in 16 bits was seen to before room was made.
+    let length = (size_of::<S>() as u16).wrapping_add(inner.length);
+    (length, entropy)
+}
 
+impl Patch<'_> {
     #[inline(always)]
     fn apply<O: Outer, S: Shim>(&self, headers: &mut Pair<O, S>, path: &Path) {
         let Self { inner, hash, sum } = *self;
-        let (length, entropy) = self.varies::<S>(path);
+        let (length, entropy) = varies::<S>(path, inner, hash);
         headers
             .first
             .fill(length, S::protocol(inner.version), entropy);
@@ -205,7 +205,11 @@ impl Finish for Patch<'_> {
 
 /// Copies and patches the headers.
 struct CopyAndPatch<'a> {
-    patch: Patch<'a>,
+    /// The packet inside.
+    inner: &'a Outline,
+    /// Hash of the flow.
+    hash: u32,
+    /// What the outer header has of it.
     inherited: Inherited,
 }
 
@@ -222,11 +226,15 @@ impl Finish for CopyAndPatch<'_> {
         }
         let headers: &mut Pair<O, S> = frame.at_mut(start)?;
         wide::copy(headers, &path.header)?;
-        let Patch { inner, hash, .. } = self.patch;
+        let Self {
+            inner,
+            hash,
+            inherited,
+        } = *self;
         let prepared = O::of(&path.header)?;
-        let (length, entropy) = self.patch.varies::<S>(path);
+        let (length, entropy) = varies::<S>(path, inner, hash);
         let protocol = S::protocol(inner.version);
-        (headers.first).inherit_and_fill(prepared, path, self.inherited, length, protocol, entropy);
+        (headers.first).inherit_and_fill(prepared, path, inherited, length, protocol, entropy);
         headers.second.fill(inner.version, length, hash);
         Some(())
     }

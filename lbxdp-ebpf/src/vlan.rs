@@ -17,6 +17,13 @@ pub fn is_tag(ethertype: [u8; 2]) -> bool {
     ethertype == ETHERTYPE_DOT1Q || ethertype == ETHERTYPE_DOT1AD
 }
 
+/// Bytes of tags.
+#[inline(always)]
+#[must_use]
+pub fn len(tags: &Tags) -> usize {
+    tags.count() * TAG
+}
+
 /// The tags of a frame, if they are in reach; no more than two.
 #[inline(always)]
 #[must_use]
@@ -42,7 +49,7 @@ pub fn of<F: Frame>(frame: &F) -> Option<Tags> {
 /// There is no room.
 #[inline(always)]
 pub fn put<F: Frame>(frame: &mut F, tags: Tags) -> Result<(), NoRoom> {
-    frame.move_head(-((tags.count() * TAG) as i32))?;
+    frame.move_head(-(len(&tags) as i32))?;
     write(frame, tags).ok_or(NoRoom)
 }
 

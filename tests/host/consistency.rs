@@ -57,8 +57,10 @@ const BASE: &str = r#"
 const POOLS: [&str; 3] = ["p0", "p1", "p2"];
 /// Window and idle time of the configuration: who is silent for so long is not promised anything.
 const SILENCE: Duration = Duration::from_secs(300);
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// A flow was forgotten that had found another server since it was seen to be needed no more.
+/// Within so much time the agent sweeps the flow table.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// Sequences that have found something. 64: a flow was forgotten that had found another server since
+/// its record was last seen not to be needed.
 const REGRESSIONS: [u64; 1] = [64];
 /// A sequence of that many steps, each an event, a time, and packets.
 const STEPS: usize = 24;

@@ -17,17 +17,21 @@ pub trait Outer: Wire {
     /// half of the source address.
     fn fill(&mut self, length: u16, protocol: u8, entropy: Option<[u8; 2]>);
 
-    /// Both at once, of a header that is a copy of `prepared`: what is read is read there, since what
-    /// has just been written is not to be had as soon.
+    /// Both at once, of a header that is a copy of `prepared`: what is read may be read there, since
+    /// what has just been written is not to be had as soon.
+    #[inline(always)]
     fn inherit_and_fill(
         &mut self,
-        prepared: &Self,
+        _prepared: &Self,
         path: &Path,
         from: Inherited,
         length: u16,
         protocol: u8,
         entropy: Option<[u8; 2]>,
-    );
+    ) {
+        self.inherit(path, from);
+        self.fill(length, protocol, entropy);
+    }
 
     /// The sum of the pseudo header of UDP over this header, for a datagram of `length` bytes
     /// (RFC 768; RFC 8200, 8.1).
@@ -188,20 +192,6 @@ impl Outer for Ipv6 {
             let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = prefix;
             self.source = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, y, z];
         }
-    }
-
-    #[inline(always)]
-    fn inherit_and_fill(
-        &mut self,
-        _: &Self,
-        path: &Path,
-        from: Inherited,
-        length: u16,
-        protocol: u8,
-        entropy: Option<[u8; 2]>,
-    ) {
-        self.inherit(path, from);
-        self.fill(length, protocol, entropy);
     }
 
     #[inline(always)]

@@ -8,7 +8,7 @@ use crate::icmp;
 use crate::nat::{self, End};
 use crate::parse::{Ip, Outline, Version};
 use crate::vlan;
-use crate::wire::{Ethernet, Tag};
+use crate::wire::Ethernet;
 
 /// What is to be done with a packet, in plain numbers without padding: the kernel verifies what
 /// carries it out apart from what makes it.
@@ -101,7 +101,8 @@ impl Order {
     #[inline(always)]
     #[must_use]
     pub fn start_then(&self, path: Option<&Path>) -> usize {
-        Link::UNTAGGED + self.link.tags_len() + path.map_or(0, |path| usize::from(path.header_len))
+        let link_len = Link::UNTAGGED + vlan::len(&self.link.tags);
+        link_len + path.map_or(0, |path| usize::from(path.header_len))
     }
 }
 
@@ -190,12 +191,6 @@ impl Link {
         self.tags = vlan::of(frame)?;
         Some(())
     }
-
-    /// Bytes of the tags.
-    #[inline(always)]
-    fn tags_len(&self) -> usize {
-        self.tags.count() * size_of::<Tag>()
-    }
 }
 
 /// Carries out an order but for the link's tags: makes or takes room, for them too, rewrites, and
@@ -219,7 +214,7 @@ pub fn carry_out<F: Frame>(
         frame.move_head(delta)?;
     }
     if order.link.tags != Tags::NONE {
-        frame.move_head(order.link.tags_len() as i32)?;
+        frame.move_head(vlan::len(&order.link.tags) as i32)?;
     }
     write(frame, order, path).ok_or(NoRoom)
 }

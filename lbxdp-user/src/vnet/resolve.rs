@@ -199,8 +199,8 @@ pub struct Vlans {
     pub problems: Vec<String>,
 }
 
-/// The largest IP packet that an interface carries behind these tags: the MTU is about what follows
-/// the first one (as of the kernel's `xdp_ok_fwd_dev`, which allows for one).
+/// The largest IP packet that an interface carries behind these tags: beside its MTU there is room for
+/// one (as the kernel's `xdp_ok_fwd_dev` has it), and a second one takes of it.
 fn room_in(interface: &Link, tags: Tags) -> u32 {
     const TAG: u32 = 4;
     let others = tags.count().saturating_sub(1) as u32;

@@ -1,8 +1,7 @@
 //! Tunnels that are devices of the kernel's: WireGuard, IPsec, and whatever somebody else has made.
 
 use lbxdp_ebpf::abi::{
-    Encapsulation, HANDED_OVER_MAC, NODE_VLANS, PATH_INNER_ETHERNET, PATH_RESOLVED, Path, Peer,
-    PeerKey, Tags, Vlan,
+    Encapsulation, HANDED_OVER_MAC, PATH_INNER_ETHERNET, PATH_RESOLVED, Path, Peer, PeerKey, Tags,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -458,14 +457,7 @@ fn routes() -> Vec<Case> {
         .through(SLOT),
         given(
             "An answer leaves by a VLAN device itself, which puts its tag on.",
-            world(ORIGIN4, TCP, 0).but(|tables| {
-                tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
-                let vlan = Vlan {
-                    ifindex: ETH0,
-                    tags: Tags::one(42, false),
-                };
-                tables.vlans.insert(ETH1, vlan);
-            }),
+            world(ORIGIN4, TCP, 0).vlan(Tags::one(42, false)),
             answer("192.0.3.10"),
         )
         .by_device()

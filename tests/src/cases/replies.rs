@@ -1,8 +1,8 @@
 //! Answers of origins reached by NAT, on their way back to clients.
 
 use lbxdp_ebpf::abi::{
-    Encapsulation, NODE_LOCAL_REPLIES, NODE_VLANS, PATH_GRE_CHECKSUM, PATH_GRE_KEY,
-    PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_UDP_CHECKSUM, Tags, Vlan, VnetId,
+    Encapsulation, NODE_LOCAL_REPLIES, PATH_GRE_CHECKSUM, PATH_GRE_KEY, PATH_INNER_ETHERNET,
+    PATH_RESOLVED, PATH_UDP_CHECKSUM, Tags, VnetId,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -222,14 +222,7 @@ fn routes() -> Vec<Case> {
             .left_to_the_kernel(),
             given(
                 format!("The answer to {eth1} by a VLAN device is tagged and leaves by the interface below."),
-                own(TCP, origin).but(|tables| {
-                    tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
-                    let vlan = Vlan {
-                        ifindex: ETH0,
-                        tags: Tags::one(42, false),
-                    };
-                    tables.vlans.insert(ETH1, vlan);
-                }),
+                own(TCP, origin).vlan(Tags::one(42, false)),
                 answer(origin, eth1),
             )
             .sends(
@@ -243,14 +236,7 @@ fn routes() -> Vec<Case> {
             ),
             given(
                 format!("The answer to {eth1} by a VLAN in a VLAN gets both tags."),
-                own(TCP, origin).but(|tables| {
-                    tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
-                    let vlan = Vlan {
-                        ifindex: ETH0,
-                        tags: Tags::one(42, false).behind(Tags::one(7, true)),
-                    };
-                    tables.vlans.insert(ETH1, vlan);
-                }),
+                own(TCP, origin).vlan(Tags::one(42, false).behind(Tags::one(7, true))),
                 answer(origin, eth1),
             )
             .sends(

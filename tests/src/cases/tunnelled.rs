@@ -292,7 +292,13 @@ fn links() -> Vec<Case> {
             tables.origins.get_mut(&0).expect("origin 0").path = path;
         })
     };
-    let (tagged_world, stacked_world) = (|| by(tagged), || by(stacked));
+    let tagged_world = || by(tagged);
+    let behind_two = |sentence, frame| {
+        let out = Packet::eth(NODE_MAC, HOP_MAC).service_vlan(9).vlan(10);
+        given(sentence, by(stacked), request(frame))
+            .sends(Reason::ForwardNatTunnel, tunnel.wrap(out, &inner()))
+            .through(3)
+    };
     let green = Tunnel::between(Encapsulation::Vxlan, "203.0.113.1", "203.0.113.3")
         .slot(4)
         .vni(200);
@@ -337,32 +343,14 @@ fn links() -> Vec<Case> {
             tunnel.wrap(Packet::eth(NODE_MAC, HOP_MAC).vlan(9), &inner()),
         )
         .through(3),
-        given(
+        behind_two(
             "A tunnel within a VLAN in a VLAN has both tags outside.",
-            stacked_world(),
-            request(from_router()),
-        )
-        .sends(
-            Reason::ForwardNatTunnel,
-            tunnel.wrap(
-                Packet::eth(NODE_MAC, HOP_MAC).service_vlan(9).vlan(10),
-                &inner(),
-            ),
-        )
-        .through(3),
-        given(
+            from_router(),
+        ),
+        behind_two(
             "Two tags come off, a tunnel and two tags go on.",
-            stacked_world(),
-            request(from_router().vlan(5).vlan(6)),
-        )
-        .sends(
-            Reason::ForwardNatTunnel,
-            tunnel.wrap(
-                Packet::eth(NODE_MAC, HOP_MAC).service_vlan(9).vlan(10),
-                &inner(),
-            ),
-        )
-        .through(3),
+            from_router().vlan(5).vlan(6),
+        ),
         given(
             "Ethernet padding of the client's frame is no part of the inner packet.",
             world(&tunnel, ORIGIN4, TCP),

@@ -7,9 +7,9 @@
 use std::net::IpAddr;
 
 use lbxdp_ebpf::abi::{
-    Address, Listener, Mode, NODE_LOCAL_REPLIES, NODE_RANGES, Node, Origin, OriginIndex,
-    PATH_RESOLVED, Path, Port, RangeKey, Reverse, Row, Service, Side, Table, TunnelIndex, VnetId,
-    prefixes,
+    Address, Listener, Mode, NODE_LOCAL_REPLIES, NODE_RANGES, NODE_VLANS, Node, Origin,
+    OriginIndex, PATH_RESOLVED, Path, Port, RangeKey, Reverse, Row, Service, Side, Table, Tags,
+    TunnelIndex, Vlan, VnetId, prefixes,
 };
 use lbxdp_ebpf::hash::expand_key;
 use lbxdp_ebpf::mem::{MemRoute, MemTables};
@@ -304,6 +304,18 @@ impl World {
         let network = address(network);
         let bits = if network.is_v4() { bits + 96 } else { bits };
         self.tables.routes.insert((vnet, network, bits), tunnel);
+        self
+    }
+
+    /// Makes [`ETH1`] a VLAN device, or a VLAN in a VLAN, on [`ETH0`].
+    ///
+    /// # Panics
+    /// When the node has no settings.
+    #[must_use]
+    pub fn vlan(mut self, tags: Tags) -> Self {
+        self.tables.node.as_mut().expect("settings").flags |= NODE_VLANS;
+        let ifindex = ETH0;
+        self.tables.vlans.insert(ETH1, Vlan { ifindex, tags });
         self
     }
 
