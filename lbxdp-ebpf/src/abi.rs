@@ -11,6 +11,7 @@ mod allowance;
 mod counter;
 mod entity;
 mod flow;
+mod flow_set;
 mod fragment;
 mod handover;
 mod node;
@@ -31,6 +32,7 @@ pub use entity::{Entity, EntityKey, EntityKind};
 pub use flow::{
     FlowKey, Mapping, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Session, Sight, SnatRange,
 };
+pub use flow_set::{FlowEntry, FlowSet, Kept, identity_bits};
 pub use fragment::{Datagram, Fragment, FragmentKey};
 pub use handover::{Device, HandOver};
 pub use node::{
@@ -52,15 +54,17 @@ pub use service::{
     LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT, LISTENER_SOURCE_HASH, LISTENER_UDP_MOVE,
     Listener, Reverse, Service,
 };
-pub use tracked::{FlowCounts, Tracked};
+pub use tracked::{Flow, FlowCounts, Tracked};
 pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
 pub use vlan::{Tags, Vlan};
 
 /// Version of everything in this module; part of the path where maps are pinned.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Capacity of each map as the object declares it; the agent may load it with more.
 pub mod capacity {
+    use super::FlowSet;
+
     /// Listeners, and reverse entries of origins.
     pub const SERVICES: u32 = 16_384;
     /// Row tables: one for each distinct set of active pools.
@@ -83,10 +87,14 @@ pub mod capacity {
     pub const ENTITIES: u32 = 32_768;
     /// Flows whose source address is translated.
     pub const SESSIONS: u32 = 1 << 17;
+    /// Sets of flows of rows at risk.
+    pub const FLOW_SETS: u32 = 21_846;
     /// Flows of rows at risk: the twentieth part of two million and a half.
-    pub const FLOWS: u32 = 1 << 17;
+    pub const FLOWS: u32 = FLOW_SETS * FlowSet::WAYS as u32;
+    /// Sets of first packets of flows of rows at risk.
+    pub const OPENING_SETS: u32 = 5_462;
     /// First packets of flows of rows at risk.
-    pub const OPENING: u32 = 1 << 15;
+    pub const OPENING: u32 = OPENING_SETS * FlowSet::WAYS as u32;
     /// Slots for listener counters.
     pub const LISTENER_COUNTERS: u32 = 4_096;
 }

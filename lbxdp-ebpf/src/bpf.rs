@@ -1,6 +1,7 @@
 //! The tie to the kernel: entry point, and the one exit that counts and acts.
 
 mod ctx;
+mod flows;
 mod maps;
 mod skb;
 mod steps;

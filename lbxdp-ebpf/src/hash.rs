@@ -32,6 +32,13 @@ pub fn expand_key(secret: [u8; 16]) -> [u64; 12] {
 #[inline(always)]
 #[must_use]
 pub fn flow_hash(key: &[u64; 12], flow: &FlowKey) -> u32 {
+    upper(flow_digest(key, flow))
+}
+
+/// The hash of a flow, and as many bits below by which flows of one hash are told apart.
+#[inline(always)]
+#[must_use]
+pub fn flow_digest(key: &[u64; 12], flow: &FlowKey) -> u64 {
     let [s0, s1, s2, s3] = *flow.source.words();
     let [d0, d1, d2, d3] = *flow.destination.words();
     let ports = join(
@@ -47,7 +54,14 @@ pub fn flow_hash(key: &[u64; 12], flow: &FlowKey) -> u32 {
         sum = sum.wrapping_add(product(key[7], s1, key[8], d1));
         sum = sum.wrapping_add(product(key[9], s2, key[10], d2));
     }
-    (mix(sum) >> 32) as u32
+    mix(sum)
+}
+
+/// The hash in a digest.
+#[inline(always)]
+#[must_use]
+pub const fn upper(digest: u64) -> u32 {
+    (digest >> 32) as u32
 }
 
 /// The hash of a client, whatever its ports and whomever it asks.
@@ -60,14 +74,14 @@ pub fn source_hash(key: &[u64; 12], source: &Address, vnet: VnetId) -> u32 {
         sum = sum.wrapping_add(product(key[5], s0, key[6], s1));
         sum = sum.wrapping_add(product(key[7], s2, key[8], 0));
     }
-    (mix(sum) >> 32) as u32
+    upper(mix(sum))
 }
 
 /// Maps a hash to `0..rows` evenly, without a division.
 #[inline(always)]
 #[must_use]
-pub fn reduce(hash: u32, rows: u32) -> u32 {
-    ((u64::from(hash) * u64::from(rows)) >> 32) as u32
+pub const fn reduce(hash: u32, rows: u32) -> u32 {
+    ((hash as u64 * rows as u64) >> 32) as u32
 }
 
 #[inline(always)]

@@ -41,6 +41,7 @@ pub mod checksum;
 pub mod decap;
 pub mod ecn;
 pub mod encap;
+pub mod flow_table;
 pub mod fragment;
 pub mod frame;
 pub mod gue;

@@ -140,8 +140,13 @@ pub trait Steps: Frame + Sized {
 
     /// [`track::follow`].
     #[inline(always)]
-    fn follow<T: Tables>(&self, tables: &T, request: &mut track::Request) -> OriginIndex {
-        track::follow(self, tables, request)
+    fn follow<T: Tables>(
+        &self,
+        tables: &T,
+        key: &FlowKey,
+        request: &mut track::Request,
+    ) -> OriginIndex {
+        track::follow(self, tables, key, request)
     }
 
     /// Tells whoever sends the packet into its device which that is, unless it is none.

@@ -3,14 +3,15 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    Address, Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path,
-    Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Tracked,
-    TunnelIndex, Vlan, VnetId,
+    Address, Allowance, Flow, FlowKey, Fragment, Kept, Listener, Mapping, Node, Origin,
+    OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight,
+    Table, TunnelIndex, Vlan, VnetId,
 };
+use crate::flow_table::Recording;
 use crate::fragment;
 use crate::parse::Ip;
 use crate::snat::{self, Request};
-use crate::track::FlowEvent;
+use crate::track::{self, FlowEvent};
 use crate::verdict::Reason;
 
 /// Lookups in the maps and in the kernel's routes.
@@ -89,17 +90,48 @@ pub trait Tables {
     fn allowance(&self) -> Allowance;
     /// Sets what is left of them.
     fn set_allowance(&self, left: Allowance);
-    /// The origin that a flow of a row at risk is recorded with (map `FLOWS`). The entry takes note of
-    /// what is seen: [`Tracked::see`].
-    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Tracked>>;
+    /// The origin that a flow of a row at risk is recorded with (map `FLOWS`), as of a tick. The entry
+    /// takes note of what is seen: [`Kept::see`].
+    fn tracked(&self, flow: &FlowKey, digest: u64, now: u32, sight: Option<Sight>) -> Option<Kept>;
+    /// The same, or else the origin that its first packet is recorded with, and whether it is that.
+    #[inline(always)]
+    fn recorded(
+        &self,
+        flow: &FlowKey,
+        digest: u64,
+        now: u32,
+        sight: Option<Sight>,
+    ) -> Option<(Kept, bool)> {
+        match self.tracked(flow, digest, now, sight) {
+            Some(kept) => Some((kept, false)),
+            None => Some((self.opening(flow, digest, now)?, true)),
+        }
+    }
     /// Records a flow.
-    fn track(&self, flow: &FlowKey, entry: &Tracked);
-    /// The origin that the first packet of a flow is recorded with (map `OPENING`).
-    fn opening(&self, flow: &FlowKey) -> Option<Self::Ref<'_, Tracked>>;
+    fn track(&self, flow: &Flow, digest: u64, kept: Kept) -> Recording;
+    /// The origin that the first packet of a flow is recorded with (map `OPENING`), as of a tick.
+    fn opening(&self, flow: &FlowKey, digest: u64, now: u32) -> Option<Kept>;
     /// Records the first packet of a flow.
-    fn set_opening(&self, flow: &FlowKey, entry: &Tracked);
+    fn set_opening(&self, flow: &Flow, digest: u64, kept: Kept) -> Recording;
     /// Takes away what is recorded of a first packet, if something is.
-    fn forget_opening(&self, flow: &FlowKey);
+    fn forget_opening(&self, flow: &FlowKey, digest: u64);
+    /// [`track::may_record`]; in the kernel a global function, as [`Steps`](crate::pipeline::Steps)
+    /// are.
+    #[inline(always)]
+    fn may_record(&self, interval_ns: u64) -> bool
+    where
+        Self: Sized,
+    {
+        track::may_record(self, interval_ns)
+    }
+    /// [`track::record`]; in the kernel another.
+    #[inline(always)]
+    fn record(&self, request: &track::Request)
+    where
+        Self: Sized,
+    {
+        track::record(self, request);
+    }
     /// Counts what has become of a flow.
     fn count_flow(&self, event: FlowEvent);
     /// How many flows this CPU may still record.

@@ -12,9 +12,11 @@
 #![forbid(unsafe_code)]
 
 use crate::abi::{
-    Allowance, FlowCounts, FlowKey, LISTENER_QUIC, LISTENER_UDP_MOVE, Listener, ORIGIN_DOWN,
-    Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Seen, Sight, Tracked,
+    Allowance, Flow, FlowCounts, FlowKey, Kept, LISTENER_QUIC, LISTENER_UDP_MOVE, Listener, Node,
+    ORIGIN_DOWN, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Seen, Sight,
+    identity_bits,
 };
+use crate::flow_table::Recording;
 use crate::frame::Frame;
 use crate::hash;
 use crate::tables::Tables;
@@ -24,18 +26,20 @@ use crate::wire::{IPPROTO_UDP, QuicLong, TCP_ACK, TCP_SYN};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Request {
-    /// The flow.
-    pub flow: FlowKey,
-    /// What is recorded: all but the origin, which is chosen.
-    pub entry: Tracked,
+    /// [`hash::flow_digest`] of the flow.
+    pub digest: u64,
+    /// The flow, as it is recorded; the identity is that of the origin that is chosen.
+    pub flow: Flow,
     /// The row.
     pub row: Row,
     /// How many rows the table had to which the row's previous owners refer.
     pub previous_rows: u32,
-    /// Flags of the listener.
-    pub listener_flags: u32,
     /// Offset of what is above UDP.
-    pub payload: u32,
+    pub payload: u16,
+    /// The origin that is chosen: [`Origin::NONE`] if there is none for it.
+    pub origin: OriginIndex,
+    /// The lower flags of the listener.
+    listener_flags: u8,
     /// Control bits of TCP, or 0.
     pub tcp_flags: u8,
     /// 1 for a packet that says nothing of its flow: an ICMP error, or a fragment without ports.
@@ -43,72 +47,87 @@ pub struct Request {
     /// 1 for a flow that was with an origin that does not serve. Wherever it goes now, it must not go
     /// back when that one returns. Here, as the verifier follows both values of a variable.
     pub displaced: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 if the flow is recorded.
+    is_hit: u8,
+    /// Where the flow is to be recorded with that: a [`Record`].
+    record: u8,
+    reserved: [u8; 2],
 }
 
 const _: () = assert!(
-    size_of::<Request>() == 44 + 24 + 8 + 4 + 4 + 4 + 4,
+    LISTENER_QUIC | LISTENER_UDP_MOVE <= u8::MAX as u32,
+    "flags of listeners are not in the bits that are kept of them"
+);
+
+const _: () = assert!(
+    size_of::<Request>() == 8 + 56 + 8 + 4 + 2 + 2 + 6 + 2,
     "the request has padding"
 );
 
 impl Request {
     /// What stands where nothing is asked for.
     pub const EMPTY: Self = Self {
-        flow: FlowKey::EMPTY,
-        entry: Tracked::EMPTY,
+        digest: 0,
+        flow: Flow::EMPTY,
         row: Row::VACANT,
         previous_rows: 0,
-        listener_flags: 0,
         payload: 0,
+        listener_flags: 0,
         tcp_flags: 0,
         aside: 0,
         displaced: 0,
-        reserved: 0,
+        is_hit: 0,
+        origin: Origin::NONE,
+        record: Record::Nowhere as u8,
+        reserved: [0; 2],
     };
 
-    /// Of a flow of this hash, in this row; what its packet shows is not there yet.
+    /// Makes it that of a flow whose row is found by `hash`. What its packet shows is still to be
+    /// written, and who it is ([`Self::begin`]). Each field by itself: the kernel's stack is small.
     #[inline(always)]
-    #[must_use]
-    pub const fn of(
-        flow: FlowKey,
-        hash: u32,
-        listener: &Listener,
-        row: Row,
-        previous_rows: u32,
-    ) -> Self {
-        Self {
-            flow,
-            entry: Tracked {
-                hash,
-                listener: listener.counter,
-                ..Tracked::EMPTY
-            },
-            row,
-            previous_rows,
-            listener_flags: listener.flags,
-            ..Self::EMPTY
+    pub const fn ask(&mut self, hash: u32, listener: &Listener, row: Row, previous_rows: u32) {
+        self.flow.hash = hash;
+        self.flow.listener = listener.counter;
+        self.listener_flags = listener.flags as u8;
+        self.row = row;
+        self.previous_rows = previous_rows;
+    }
+
+    /// Makes it that of this flow, of which nothing is decided yet.
+    #[inline(always)]
+    pub const fn begin(&mut self, key: &FlowKey, digest: u64) {
+        self.digest = digest;
+        self.flow.key = *key;
+        self.flow.identity = 0;
+        self.displaced = 0;
+        self.is_hit = 0;
+        self.record = Record::Nowhere as u8;
+    }
+
+    /// What the packet shows.
+    #[inline(always)]
+    fn sight<T: Tables>(&self, tables: &T) -> Sight {
+        Sight {
+            tick: Seen::tick_of(tables.now_ns()),
+            tcp_flags: self.tcp_flags,
         }
     }
 
-    /// Makes the entry that the flow is recorded by, and says where.
+    /// The flow is to be recorded, with an origin of this identity.
     #[inline(always)]
-    fn enter(&mut self, origin: OriginIndex, identity: u32, sight: Sight, shows: Shows) -> Record {
-        self.entry.origin = origin;
-        self.entry.identity = identity;
-        self.entry.seen = Seen::first(sight);
-        if shows == Shows::Opens {
-            Record::First
-        } else {
-            Record::Flow
-        }
+    const fn enter(&mut self, identity: u32, shows: Shows) {
+        self.flow.identity = identity;
+        self.record = match shows {
+            Shows::Opens => Record::First as u8,
+            _ => Record::Flow as u8,
+        };
     }
 
     /// The row's owner before, for this flow.
     #[inline(always)]
-    fn previous(&self) -> OriginIndex {
+    const fn previous(&self) -> OriginIndex {
         let [even, odd] = self.row.previous;
-        if hash::reduce(self.entry.hash, self.previous_rows) & 1 == 0 {
+        if hash::reduce(self.flow.hash, self.previous_rows) & 1 == 0 {
             even
         } else {
             odd
@@ -129,69 +148,43 @@ enum Shows {
     Nothing,
 }
 
-/// Where a packet goes, and what is to be noted of that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Decision {
-    /// The origin: [`Origin::NONE`] if there is none for it.
-    pub origin: OriginIndex,
-    /// Whether its flow is recorded.
-    is_hit: bool,
-    record: Record,
-}
-
 /// Where a flow is to be recorded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 enum Record {
     Nowhere,
-    /// In `OPENING`, with the origin of the request's entry.
+    /// In `OPENING`.
     First,
-    /// In `FLOWS`, with the origin of the request's entry.
+    /// In `FLOWS`.
     Flow,
 }
 
-impl Decision {
-    #[inline(always)]
-    const fn owned_by(origin: OriginIndex) -> Self {
-        Self {
-            origin,
-            is_hit: false,
-            record: Record::Nowhere,
-        }
-    }
-
-    #[inline(always)]
-    const fn hit(origin: OriginIndex, record: Record) -> Self {
-        Self {
-            origin,
-            is_hit: true,
-            record,
-        }
-    }
-}
-
-/// The origin that the packet goes to, all of it being noted: [`Origin::NONE`] if there is none for
-/// it.
+/// The origin that the packet of this flow goes to, all of it being noted: [`Origin::NONE`] if there is
+/// none for it.
 #[inline(always)]
-pub fn follow<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request) -> OriginIndex {
-    let decision = decide(frame, tables, request);
-    note(tables, request, decision);
-    decision.origin
-}
-
-/// Decides where the packet goes. Nothing is written but that a recorded flow has been seen, which
-/// may happen twice.
-#[inline(always)]
-pub fn decide<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request) -> Decision {
-    let shows = shows(frame, request);
-    let sight = Sight {
-        tick: Seen::tick_of(tables.now_ns()),
-        tcp_flags: request.tcp_flags,
+pub fn follow<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    key: &FlowKey,
+    request: &mut Request,
+) -> OriginIndex {
+    let Some(node) = tables.node() else {
+        return Origin::NONE;
     };
+    request.begin(key, hash::flow_digest(&node.hash_key, key));
+    decide(frame, tables, request);
+    note(tables, &node, request);
+    request.origin
+}
+
+/// Decides where the packet goes, and what is to be [noted](note) of that. Nothing is written to the
+/// tables but that a recorded flow has been seen, which may happen twice.
+#[inline(always)]
+pub fn decide<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request) {
+    let shows = shows(frame, request);
     let Row { current, flags, .. } = request.row;
-    if flags & ROW_LOOKUP != 0
-        && let Some(decision) = recorded(tables, request, shows, sight)
-    {
-        return decision;
+    if flags & ROW_LOOKUP != 0 && recorded(tables, request, shows).is_some() {
+        request.is_hit = 1;
+        return;
     }
     let previous = match shows {
         Shows::Opens | Shows::Moves => None,
@@ -209,78 +202,114 @@ pub fn decide<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request)
         Shows::Moves => flags & ROW_INSERT != 0 || request.displaced != 0,
         Shows::Nothing => false,
     };
-    let (origin, identity) = match previous {
-        Some(_) if shows == Shows::Nothing => return Decision::owned_by(request.previous()),
-        Some(previous) => previous,
-        None if !at_risk => return Decision::owned_by(current),
-        None => match usable(tables, current) {
-            Some(identity) => (current, identity),
-            None => return Decision::owned_by(current),
-        },
-    };
-    Decision {
-        record: request.enter(origin, identity, sight, shows),
-        ..Decision::owned_by(origin)
+    request.origin = current;
+    match previous {
+        Some((previous, identity)) => {
+            request.origin = previous;
+            if shows != Shows::Nothing {
+                request.enter(identity, shows);
+            }
+        }
+        None if !at_risk => {}
+        None => {
+            if let Some(identity) = usable(tables, current) {
+                request.enter(identity, shows);
+            }
+        }
     }
 }
 
-/// The origin that the flow is recorded with, if it serves.
+/// Finds the origin that the flow is recorded with, if that serves.
 #[inline(always)]
-fn recorded<T: Tables>(
-    tables: &T,
-    request: &mut Request,
-    shows: Shows,
-    sight: Sight,
-) -> Option<Decision> {
+fn recorded<T: Tables>(tables: &T, request: &mut Request, shows: Shows) -> Option<()> {
+    let sight = request.sight(tables);
     let seen = (shows != Shows::Nothing).then_some(sight);
-    if let Some(entry) = tables.tracked(&request.flow, seen) {
-        if usable(tables, entry.origin) == Some(entry.identity) {
-            return Some(Decision::hit(entry.origin, Record::Nowhere));
-        }
+    let (digest, now) = (request.digest, sight.tick);
+    let (mut kept, mut is_first) = tables.recorded(&request.flow.key, digest, now, seen)?;
+    if !is_first && serves(tables, kept).is_none() {
         request.displaced = 1;
+        kept = tables.opening(&request.flow.key, digest, now)?;
+        is_first = true;
     }
-    let entry = *tables.opening(&request.flow)?;
-    let age = sight.tick.wrapping_sub(entry.seen.tick);
-    if age > Tracked::OPENING_TICKS || usable(tables, entry.origin) != Some(entry.identity) {
+    request.origin = kept.origin;
+    if !is_first {
+        return Some(());
+    }
+    if now.wrapping_sub(kept.seen.tick) > Kept::OPENING_TICKS {
         return None;
     }
-    let record = if shows == Shows::Nothing {
-        Record::Nowhere
-    } else {
-        request.enter(entry.origin, entry.identity, sight, shows)
-    };
-    Some(Decision::hit(entry.origin, record))
+    let identity = serves(tables, kept)?;
+    if shows != Shows::Nothing {
+        request.enter(identity, shows);
+    }
+    Some(())
 }
 
 /// Counts and records what was decided; a flow is not recorded if too many are.
 #[inline(always)]
-pub fn note<T: Tables>(tables: &T, request: &Request, decision: Decision) {
-    if decision.is_hit {
+pub fn note<T: Tables>(tables: &T, node: &Node, request: &Request) {
+    if request.is_hit != 0 {
         tables.count_flow(FlowEvent::Hit);
     }
-    if decision.record == Record::Nowhere {
-        return;
+    if request.record != Record::Nowhere as u8 && tables.may_record(node.flow_interval_ns) {
+        tables.record(request);
     }
-    let Some(interval_ns) = tables.node().map(|node| node.flow_interval_ns) else {
-        return;
-    };
+}
+
+/// Whether this CPU may record another flow, if it may one in each `interval_ns`; counts one that is not
+/// recorded.
+#[inline(always)]
+pub fn may_record<T: Tables>(tables: &T, interval_ns: u64) -> bool {
     let allowance = tables.flow_allowance();
-    let Some(left) = allowance.spend(tables.now_ns(), interval_ns, Allowance::FLOW_BURST) else {
-        tables.count_flow(FlowEvent::Refused);
-        return;
-    };
-    tables.set_flow_allowance(left);
-    if decision.record == Record::First {
-        tables.set_opening(&request.flow, &request.entry);
-        tables.count_flow(FlowEvent::Opened);
-    } else {
-        tables.track(&request.flow, &request.entry);
-        tables.forget_opening(&request.flow);
-        // One that was displaced takes the place of its own entry.
-        if request.displaced == 0 {
-            tables.count_flow(FlowEvent::Inserted);
+    match allowance.spend(tables.now_ns(), interval_ns, Allowance::FLOW_BURST) {
+        Some(left) => {
+            tables.set_flow_allowance(left);
+            true
+        }
+        None => {
+            tables.count_flow(FlowEvent::Refused);
+            false
         }
     }
+}
+
+/// Records a flow, and counts it.
+#[inline(always)]
+pub fn record<T: Tables>(tables: &T, request: &Request) {
+    let Request { digest, flow, .. } = request;
+    let kept = Kept {
+        origin: request.origin,
+        identity: identity_bits(flow.identity),
+        seen: Seen::first(request.sight(tables)),
+    };
+    let is_first = request.record == Record::First as u8;
+    let recording = if is_first {
+        tables.set_opening(flow, *digest, kept)
+    } else {
+        tables.track(flow, *digest, kept)
+    };
+    if recording == Recording::Lost {
+        tables.count_flow(FlowEvent::Refused);
+        return;
+    }
+    if is_first {
+        tables.count_flow(FlowEvent::Opened);
+        return;
+    }
+    tables.forget_opening(&flow.key, *digest);
+    // One that was displaced takes the place of its own entry.
+    if request.displaced == 0 {
+        tables.count_flow(FlowEvent::Inserted);
+    }
+    if recording == Recording::Evicting {
+        tables.count_flow(FlowEvent::Evicted);
+    }
+}
+
+/// The identity of the origin that a flow is kept to, if that serves.
+#[inline(always)]
+fn serves<T: Tables>(tables: &T, kept: Kept) -> Option<u32> {
+    usable(tables, kept.origin).filter(|identity| identity_bits(*identity) == kept.identity)
 }
 
 /// The identity of an origin that is there, and not down.
@@ -298,13 +327,13 @@ fn shows<F: Frame>(frame: &F, request: &Request) -> Shows {
     if request.aside != 0 {
         return Shows::Nothing;
     }
-    let opens = if request.flow.protocol != IPPROTO_UDP {
+    let opens = if request.flow.key.protocol != IPPROTO_UDP {
         request.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN
-    } else if request.listener_flags & LISTENER_QUIC != 0 {
+    } else if u32::from(request.listener_flags) & LISTENER_QUIC != 0 {
         frame
             .at::<QuicLong>(request.payload as usize)
             .is_some_and(QuicLong::opens)
-    } else if request.listener_flags & LISTENER_UDP_MOVE != 0 {
+    } else if u32::from(request.listener_flags) & LISTENER_UDP_MOVE != 0 {
         return Shows::Moves;
     } else {
         false
@@ -327,6 +356,8 @@ pub enum FlowEvent {
     Opened,
     /// There were too many.
     Refused,
+    /// A flow was pushed out by another.
+    Evicted,
 }
 
 impl FlowCounts {
@@ -338,6 +369,7 @@ impl FlowCounts {
             FlowEvent::Inserted => &mut self.inserted,
             FlowEvent::Opened => &mut self.opened,
             FlowEvent::Refused => &mut self.refused,
+            FlowEvent::Evicted => &mut self.evicted,
         };
         *counter += 1;
     }

@@ -11,6 +11,7 @@ mod content;
 mod counters;
 mod desired;
 mod diagnose;
+mod flow_table;
 mod flows;
 mod grow;
 mod heartbeat;
@@ -26,6 +27,7 @@ mod plan;
 mod programs;
 mod rows;
 mod sessions;
+mod shared;
 mod spec;
 mod sync;
 mod tc;
@@ -42,7 +44,7 @@ use lbxdp_ebpf::abi::{Entity, EntityKey};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
-use tracing::warn;
+use tracing::{info, warn};
 
 pub use attach::{AttachReport, AttachedMode, Attachment};
 pub use check::{Limits, PlanError};
@@ -50,6 +52,7 @@ pub use content::{Content, Published};
 pub use counters::Counters;
 pub(crate) use counters::traffic_of;
 pub use desired::{Desired, Revision, TableRows};
+pub use flow_table::{FlowTable, Recorded};
 pub use flows::{FlowMaps, SweptFlows};
 pub use heartbeat::LastBeat;
 pub use live::{Copied, LiveTables};
@@ -65,6 +68,7 @@ pub use sessions::{SessionMaps, Swept};
 pub use spec::{MAPS, MapSpec, links_folder, versioned};
 pub use sync::{MapWriter, SyncReport, boot_time_ns, monotonic_ns};
 pub use tc::Role;
+use versions::FlowsBefore;
 
 use crate::config::model::XdpMode;
 
@@ -162,8 +166,18 @@ impl Dataplane {
     /// # Errors
     /// When nothing at all can be done; what concerns one interface is in the report.
     pub fn attach(&mut self, interfaces: &[String], mode: XdpMode) -> Result<AttachReport> {
+        let flows = FlowsBefore::open(&self.pin_path)?;
+        let early = flows.copy_to(self.writer.maps())?;
         let program = programs::program(&mut self.ebpf, self.attached)?;
         let report = attach::attach(program, &self.pin_path, interfaces, mode)?;
+        // Those that have been recorded meanwhile.
+        let copied = early + flows.copy_to(self.writer.maps())?;
+        if copied > 0 {
+            info!(
+                flows = copied,
+                "recorded flows of another version are carried over"
+            );
+        }
         if std::mem::take(&mut self.grows) {
             grow::replace(&self.pin_path)?;
         }

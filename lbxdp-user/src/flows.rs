@@ -1,14 +1,11 @@
-//! Flows of rows at risk, as the program has recorded them: which are alive, which rows need them,
-//! and how many were pushed out. Pure.
-//!
-//! Map `FLOWS` forgets whoever was not asked for longest when it is full; the kernel does not say how
-//! many it has forgotten, so that is reckoned from what was recorded, removed, and is there.
+//! Flows of rows at risk, as the program has recorded them: which are alive, and which rows need
+//! them. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lbxdp_ebpf::abi::{
-    FlowCounts, FlowKey, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, Row, SEEN_FIN, SEEN_RST,
+    FlowKey, Kept, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, Row, SEEN_FIN, SEEN_RST,
     Tracked as Flow,
 };
 use lbxdp_ebpf::hash::reduce;
@@ -43,9 +40,7 @@ pub fn sort(
     let mut live = Vec::new();
     let mut silent = Vec::new();
     for (key, flow) in flows {
-        let has_ended = flow.seen.state & (SEEN_FIN | SEEN_RST) != 0 || flow.origin == Origin::NONE;
-        let idle = if has_ended { idle.min(CLOSING) } else { idle };
-        if is_silent(flow.seen.tick, idle, now) {
+        if is_over(&flow.apart(key).1, idle, now) {
             silent.push((key, flow));
         } else {
             live.push(Live {
@@ -57,6 +52,14 @@ pub fn sort(
         }
     }
     (live, silent)
+}
+
+/// Whether a flow has been silent for `idle` at `now`, a tick, or has ended.
+#[must_use]
+pub fn is_over(kept: &Kept, idle: Duration, now: u32) -> bool {
+    let has_ended = kept.seen.state & (SEEN_FIN | SEEN_RST) != 0 || kept.origin == Origin::NONE;
+    let idle = if has_ended { idle.min(CLOSING) } else { idle };
+    is_silent(kept.seen.tick, idle, now)
 }
 
 /// Sums flows up, by the tables that their listeners have now: index and rows in force; and says
@@ -92,39 +95,6 @@ pub fn sum<'a>(
         }
     }
     (tracked, superfluous)
-}
-
-/// What has been recorded, removed and forgotten since the agent started.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Ledger {
-    /// What the last sweep has found recorded so far, and left.
-    last: Option<(u64, u64)>,
-    /// Flows that were pushed out by others before they had been silent for long enough.
-    pub evicted: u64,
-    /// Flows that had been.
-    pub removed: u64,
-}
-
-impl Ledger {
-    /// Takes note of a sweep: of `counts` at its beginning, how many flows it has `found`, and
-    /// removed.
-    pub fn note(&mut self, counts: &FlowCounts, found: usize, removed: usize) {
-        let (found, removed) = (found as u64, removed as u64);
-        if let Some((inserted, left)) = self.last {
-            let new = counts.inserted.saturating_sub(inserted);
-            self.evicted += (left + new).saturating_sub(found);
-        }
-        self.removed += removed;
-        self.last = Some((counts.inserted, found.saturating_sub(removed)));
-    }
-
-    /// Takes note of flows that were removed since the last sweep.
-    pub fn forget(&mut self, removed: usize) {
-        self.removed += removed as u64;
-        if let Some((_, left)) = &mut self.last {
-            *left = left.saturating_sub(removed as u64);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -196,22 +166,5 @@ mod tests {
             assert_eq!(tracked.of_origin(0), 1);
             assert!(superfluous.is_empty());
         }
-    }
-
-    #[test]
-    fn what_was_recorded_and_is_not_there_was_pushed_out() {
-        let counts = |inserted| FlowCounts {
-            inserted,
-            ..FlowCounts::default()
-        };
-        let mut ledger = Ledger::default();
-        ledger.note(&counts(1_000), 400, 100);
-        assert_eq!(ledger.evicted, 0, "of what was before nothing is known");
-        ledger.note(&counts(1_050), 350, 50);
-        assert_eq!((ledger.evicted, ledger.removed), (0, 150));
-        ledger.forget(20);
-        assert_eq!((ledger.evicted, ledger.removed), (0, 170));
-        ledger.note(&counts(1_100), 290, 0);
-        assert_eq!(ledger.evicted, 40);
     }
 }

@@ -8,7 +8,9 @@ mod underlay;
 
 use std::collections::BTreeMap;
 
-use lbxdp_ebpf::abi::{FlowKey, Mapping, OriginIndex, Session, Tracked, TunnelIndex};
+use lbxdp_ebpf::abi::{FlowKey, Kept, Mapping, OriginIndex, Session, Tracked, TunnelIndex};
+use lbxdp_ebpf::flow_table::fingerprint;
+use lbxdp_ebpf::hash::flow_digest;
 use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::{Action, Reason};
@@ -47,8 +49,8 @@ pub struct Flows {
     pub mappings: BTreeMap<FlowKey, Mapping>,
     /// Map `FLOWS`.
     pub tracked: BTreeMap<FlowKey, Tracked>,
-    /// Map `OPENING`.
-    pub opening: BTreeMap<FlowKey, Tracked>,
+    /// Map `OPENING`, by fingerprints of flows.
+    pub opening: BTreeMap<u32, Kept>,
     /// Map `FLOW_COUNTERS`: what was counted at all.
     pub events: BTreeMap<FlowEvent, u64>,
 }
@@ -61,8 +63,11 @@ impl Flows {
         for mapping in self.mappings.values_mut() {
             mapping.seen.tick = 0;
         }
-        for flow in self.tracked.values_mut().chain(self.opening.values_mut()) {
+        for flow in self.tracked.values_mut() {
             flow.seen.tick = 0;
+        }
+        for first in self.opening.values_mut() {
+            first.seen.tick = 0;
         }
         self
     }
@@ -70,11 +75,16 @@ impl Flows {
     /// What the tables remember.
     #[must_use]
     pub fn of(tables: &MemTables) -> Self {
+        let hash_key = tables.node.unwrap_or_default().hash_key;
+        let opening = tables.opening.entries().into_iter().map(|(key, entry)| {
+            let fingerprint = fingerprint(flow_digest(&hash_key, &key));
+            (fingerprint, entry.apart(key).1)
+        });
         Self {
             sessions: tables.sessions.entries(),
             mappings: tables.mappings.entries(),
             tracked: tables.flows.entries(),
-            opening: tables.opening.entries(),
+            opening: opening.collect(),
             events: tables.flow_events.entries(),
         }
         .timeless()

@@ -1,18 +1,15 @@
-use super::{Allowance, Origin, OriginIndex, Seen, Sight, abi_type};
+use super::{Allowance, FlowKey, Kept, OriginIndex, Seen, abi_type, identity_bits};
 
-/// A client's flow whose row is at risk: the origin that it stays with (maps `FLOWS` and, while
-/// nothing but its first packets has come, `OPENING`).
+/// A client's flow whose row is at risk, put together: the origin that it stays with, and whose entry
+/// that is.
 ///
-/// The program alone writes it; the agent removes it from `FLOWS` when it has been silent for long
-/// enough. Both maps forget whoever was not asked for longest when they are full.
+/// In the maps the two are apart: what each packet needs stands in a [`FlowSet`](super::FlowSet), the
+/// rest as a [`Flow`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
 pub struct Tracked {
     /// The origin; [`Origin::NONE`] if the connection has ended, and another is being opened.
     pub origin: OriginIndex,
-    /// Zero.
-    pub reserved: [u8; 2],
-    /// [`Origin::identity`] of that origin, lest its slot be another's now.
+    /// [`Origin::identity`] of that origin.
     pub identity: u32,
     /// The hash by which its row is found, in a table of any size.
     pub hash: u32,
@@ -20,6 +17,23 @@ pub struct Tracked {
     pub listener: u32,
     /// What the client has shown of itself.
     pub seen: Seen,
+}
+
+/// Whose an entry of a [`FlowSet`](super::FlowSet) is (map `FLOW_KEYS`, at the entry's own place): what no packet needs, but whoever looks at the table.
+///
+/// The program alone writes it, after the entry: until then it is about the flow that had the place
+/// before, which its [`FlowKey`] shows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct Flow {
+    /// The flow.
+    pub key: FlowKey,
+    /// The hash by which its row is found, in a table of any size.
+    pub hash: u32,
+    /// Its listener, by its index in `LISTENER_COUNTERS`.
+    pub listener: u32,
+    /// [`Origin::identity`] of the origin that the flow was recorded with.
+    pub identity: u32,
 }
 
 /// What has become of flows of rows at risk, on one CPU (map `FLOW_COUNTERS`, one entry).
@@ -37,38 +51,63 @@ pub struct FlowCounts {
     /// Flows that were not recorded, for there were too many at once: see
     /// [`Node::flow_interval_ns`](super::Node::flow_interval_ns).
     pub refused: u64,
+    /// Flows that were pushed out of `FLOWS` by others.
+    pub evicted: u64,
 }
 
 abi_type! {
-    Tracked: 24 = [OriginIndex, [u8; 2], u32, u32, u32, Seen];
-    FlowCounts: 40 = [Allowance, u64, u64, u64, u64];
+    Flow: 56 = [FlowKey, u32, u32, u32];
+    FlowCounts: 48 = [Allowance, u64, u64, u64, u64, u64];
 }
 
 impl Tracked {
     /// What stands where there is none.
     pub const EMPTY: Self = Self {
         origin: 0,
-        reserved: [0; 2],
         identity: 0,
         hash: 0,
         listener: 0,
         seen: Seen::NEVER,
     };
-    /// For how many ticks an entry of `OPENING` holds: as long as a SYN is waited for to be
-    /// answered, and sent again (RFC 6298; Linux sends the last one a minute after the one before).
-    pub const OPENING_TICKS: u32 = 64;
 
-    /// Takes note of a packet. One that opens a connection in the place of one that has ended belongs
-    /// to nobody yet: what follows it must not go where the old one went.
-    #[inline(always)]
-    pub const fn see(&mut self, sight: Sight) {
-        if self.seen.is_over(sight) {
-            self.origin = Origin::NONE;
-            self.seen = Seen::first(sight);
-        } else {
-            self.seen.see(sight);
+    /// What is recorded of a flow, and with whom it is kept.
+    #[must_use]
+    pub const fn of(flow: &Flow, kept: Kept) -> Self {
+        Self {
+            origin: kept.origin,
+            identity: flow.identity,
+            hash: flow.hash,
+            listener: flow.listener,
+            seen: kept.seen,
         }
     }
+
+    /// The same as two, for the flow of this key.
+    #[must_use]
+    pub const fn apart(&self, key: FlowKey) -> (Flow, Kept) {
+        let flow = Flow {
+            key,
+            hash: self.hash,
+            listener: self.listener,
+            identity: self.identity,
+        };
+        let kept = Kept {
+            origin: self.origin,
+            identity: identity_bits(self.identity),
+            seen: self.seen,
+        };
+        (flow, kept)
+    }
+}
+
+impl Flow {
+    /// What stands where there is none.
+    pub const EMPTY: Self = Self {
+        key: FlowKey::EMPTY,
+        hash: 0,
+        listener: 0,
+        identity: 0,
+    };
 }
 
 impl FlowCounts {
@@ -81,6 +120,7 @@ impl FlowCounts {
             inserted,
             opened,
             refused,
+            evicted,
         } = *other;
         Self {
             allowance: self.allowance,
@@ -88,6 +128,7 @@ impl FlowCounts {
             inserted: self.inserted.wrapping_add(inserted),
             opened: self.opened.wrapping_add(opened),
             refused: self.refused.wrapping_add(refused),
+            evicted: self.evicted.wrapping_add(evicted),
         }
     }
 }

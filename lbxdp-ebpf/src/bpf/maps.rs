@@ -1,5 +1,7 @@
+use super::flows;
 use super::steps::{
-    Hop, NO_RANGE, lbxdp_allocate, lbxdp_is_for_vip, lbxdp_range, lbxdp_recall, lbxdp_remember,
+    Hop, NO_RANGE, lbxdp_allocate, lbxdp_is_for_vip, lbxdp_may_record, lbxdp_range, lbxdp_recall,
+    lbxdp_record, lbxdp_remember,
 };
 use aya_ebpf::bindings::{
     BPF_F_NO_PREALLOC, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
@@ -12,17 +14,18 @@ use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::XdpContext;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, Datagram, Entity, EntityKey, FlowCounts, FlowKey, Fragment,
-    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table, Tracked,
+    Address, Allowance, Count, Datagram, Entity, EntityKey, Flow, FlowCounts, FlowKey, Fragment,
+    FragmentKey, Heartbeat, Kept, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer,
+    PeerKey, Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table,
     Traffic, TunnelIndex, Vlan, VnetId, capacity,
 };
+use lbxdp_ebpf::flow_table::Recording;
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::Ip;
 use lbxdp_ebpf::pipeline::Scratch;
 use lbxdp_ebpf::snat::Request;
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
-use lbxdp_ebpf::track::FlowEvent;
+use lbxdp_ebpf::track::{self, FlowEvent};
 use lbxdp_ebpf::verdict::{Direction, Reason, Slot, Verdict};
 
 const SERVICES: usize = capacity::SERVICES as usize;
@@ -74,10 +77,6 @@ static SESSIONS: HashMap<FlowKey, Session, SESSION_SLOTS, { BPF_F_NO_PREALLOC as
 #[btf_map]
 static MAPPINGS: HashMap<FlowKey, Mapping, SESSION_SLOTS, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
-#[btf_map]
-static FLOWS: LruHashMap<FlowKey, Tracked, { capacity::FLOWS as usize }> = LruHashMap::new();
-#[btf_map]
-static OPENING: LruHashMap<FlowKey, Tracked, { capacity::OPENING as usize }> = LruHashMap::new();
 #[btf_map]
 static FLOW_COUNTERS: PerCpuArray<FlowCounts, 1> = PerCpuArray::new();
 #[btf_map]
@@ -274,38 +273,49 @@ impl<C: Context> Tables for Maps<C> {
     }
 
     #[inline(always)]
-    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<&Tracked> {
-        let entry = FLOWS.get_ptr_mut(flow)?;
-        // SAFETY: as in `session`.
-        let entry = unsafe { &mut *entry };
-        if let Some(sight) = sight {
-            entry.see(sight);
-        }
-        Some(entry)
+    fn tracked(&self, _: &FlowKey, digest: u64, now: u32, sight: Option<Sight>) -> Option<Kept> {
+        flows::tracked(digest, now, sight)
     }
 
     #[inline(always)]
-    fn track(&self, flow: &FlowKey, entry: &Tracked) {
-        // What cannot be recorded is tried again with the next packet.
-        let _ = FLOWS.insert(flow, entry, 0);
+    fn recorded(
+        &self,
+        _: &FlowKey,
+        digest: u64,
+        now: u32,
+        sight: Option<Sight>,
+    ) -> Option<(Kept, bool)> {
+        flows::recorded(digest, now, sight)
     }
 
     #[inline(always)]
-    fn opening(&self, flow: &FlowKey) -> Option<&Tracked> {
-        // SAFETY: as in `session`.
-        unsafe { OPENING.get(flow) }
+    fn track(&self, flow: &Flow, digest: u64, kept: Kept) -> Recording {
+        flows::track(flow, digest, kept)
     }
 
     #[inline(always)]
-    fn set_opening(&self, flow: &FlowKey, entry: &Tracked) {
-        // As in `track`.
-        let _ = OPENING.insert(flow, entry, 0);
+    fn opening(&self, _: &FlowKey, digest: u64, now: u32) -> Option<Kept> {
+        flows::opening(digest, now)
     }
 
     #[inline(always)]
-    fn forget_opening(&self, flow: &FlowKey) {
-        // It is there, or it is not.
-        let _ = OPENING.remove(flow);
+    fn set_opening(&self, flow: &Flow, digest: u64, kept: Kept) -> Recording {
+        flows::set_opening(flow, digest, kept)
+    }
+
+    #[inline(always)]
+    fn forget_opening(&self, _: &FlowKey, digest: u64) {
+        flows::forget_opening(digest);
+    }
+
+    #[inline(always)]
+    fn may_record(&self, interval_ns: u64) -> bool {
+        lbxdp_may_record(interval_ns) != 0
+    }
+
+    #[inline(always)]
+    fn record(&self, request: &track::Request) {
+        lbxdp_record(request);
     }
 
     #[inline(always)]

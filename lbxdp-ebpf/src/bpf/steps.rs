@@ -10,8 +10,8 @@ use aya_ebpf::helpers::bpf_csum_diff;
 use core::ffi::c_void;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
-    Address, Device, Fragment, HandOver, Origin, OriginIndex, Path, Port, Service, Side, Tags,
-    VnetId,
+    Address, Device, FlowKey, Fragment, HandOver, Origin, OriginIndex, Path, Port, Service, Side,
+    Tags, VnetId,
 };
 use lbxdp_ebpf::checksum::Sum;
 use lbxdp_ebpf::frame::{Frame, NoRoom};
@@ -124,9 +124,9 @@ impl Steps for Packet {
     }
 
     #[inline(always)]
-    fn follow<T: Tables>(&self, _: &T, request: &mut track::Request) -> OriginIndex {
+    fn follow<T: Tables>(&self, _: &T, key: &FlowKey, request: &mut track::Request) -> OriginIndex {
         // As of any number that comes back: see `network`.
-        black_box(lbxdp_follow(self.ctx, request)) as OriginIndex
+        black_box(lbxdp_follow(self.ctx, key, request)) as OriginIndex
     }
 
     #[inline(always)]
@@ -314,14 +314,37 @@ pub(super) extern "C" fn lbxdp_allocate(request: *mut Request) -> u32 {
 /// [`track::follow`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn lbxdp_follow(ctx: *mut xdp_md, request: *mut track::Request) -> u32 {
-    // As in `lbxdp_allocate`.
-    let scratch = maps::scratch().filter(|_| !black_box(request).is_null());
-    let Some(Scratch { risk, .. }) = scratch else {
+extern "C" fn lbxdp_follow(
+    ctx: *mut xdp_md,
+    key: *const FlowKey,
+    request: *mut track::Request,
+) -> u32 {
+    // SAFETY: the one caller gives it a flow, and a request of its own.
+    let (key, request) = unsafe { (key.as_ref(), request.as_mut()) };
+    let (Some(key), Some(request)) = (key, request) else {
         return Origin::NONE.into();
     };
+    // As in `lbxdp_allocate`.
     let maps = Maps::<xdp_md>::new(core::ptr::null_mut());
-    track::follow(&Packet::new(ctx), &maps, risk).into()
+    track::follow(&Packet::new(ctx), &maps, key, request).into()
+}
+
+/// [`track::may_record`], as a number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_may_record(interval_ns: u64) -> u32 {
+    track::may_record(&Maps::<xdp_md>::new(core::ptr::null_mut()), interval_ns).into()
+}
+
+/// [`track::record`]; returns 0, since a global function must return something.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn lbxdp_record(request: *const track::Request) -> u32 {
+    // SAFETY: the callers give it requests of their own.
+    if let Some(request) = unsafe { request.as_ref() } {
+        track::record(&Maps::<xdp_md>::new(core::ptr::null_mut()), request);
+    }
+    0
 }
 
 /// [`icmp::translate`]: 0, or 1 if a header is not in reach; the port and, above it, which end.

@@ -3,10 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Entries;
 use crate::abi::{
-    Address, Allowance, Datagram, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
-    OriginIndex, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session,
-    Side, Sight, Table, Tracked, TunnelIndex, Vlan, VnetId,
+    Address, Allowance, Datagram, Flow, FlowKey, Fragment, FragmentKey, Kept, Listener, Mapping,
+    Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row,
+    Service, Session, Side, Sight, Table, Tracked, TunnelIndex, Vlan, VnetId,
 };
+use crate::flow_table::Recording;
 use crate::fragment;
 use crate::parse::Ip;
 use crate::tables::{Refused, Route, RouteQuery, Tables};
@@ -219,28 +220,35 @@ impl Tables for MemTables {
     /// Does nothing: a packet does not change the world of the next one.
     fn set_allowance(&self, _: Allowance) {}
 
-    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Found<Tracked>> {
+    fn tracked(&self, flow: &FlowKey, _: u64, _: u32, sight: Option<Sight>) -> Option<Kept> {
         let mut flows = self.flows.lock();
         let entry = flows.get_mut(flow)?;
+        let (recorded, mut kept) = entry.apart(*flow);
         if let Some(sight) = sight {
-            entry.see(sight);
+            kept.see(sight);
+            *entry = Tracked::of(&recorded, kept);
         }
-        Some(Found(*entry))
+        Some(kept)
     }
 
-    fn track(&self, flow: &FlowKey, entry: &Tracked) {
-        self.flows.lock().insert(*flow, *entry);
+    fn track(&self, flow: &Flow, _: u64, kept: Kept) -> Recording {
+        let entry = Tracked::of(flow, kept);
+        self.flows.lock().insert(flow.key, entry);
+        Recording::Done
     }
 
-    fn opening(&self, flow: &FlowKey) -> Option<Found<Tracked>> {
-        found(&self.opening.lock(), flow)
+    fn opening(&self, flow: &FlowKey, _: u64, _: u32) -> Option<Kept> {
+        let entry = *self.opening.lock().get(flow)?;
+        Some(entry.apart(*flow).1)
     }
 
-    fn set_opening(&self, flow: &FlowKey, entry: &Tracked) {
-        self.opening.lock().insert(*flow, *entry);
+    fn set_opening(&self, flow: &Flow, _: u64, kept: Kept) -> Recording {
+        let entry = Tracked::of(flow, kept);
+        self.opening.lock().insert(flow.key, entry);
+        Recording::Done
     }
 
-    fn forget_opening(&self, flow: &FlowKey) {
+    fn forget_opening(&self, flow: &FlowKey, _: u64) {
         self.opening.lock().remove(flow);
     }
 

@@ -181,13 +181,11 @@ fn owner<'t, F: Steps, T: Tables>(
     let mut index = row.current;
     if row.flags != 0 {
         let is_aside = subject.ports.related | subject.ip.is_later_fragment();
-        *risk = track::Request {
-            payload: (subject.ip.payload() + size_of::<Udp>()) as u32,
-            tcp_flags: subject.ports.tcp_flags,
-            aside: is_aside.into(),
-            ..track::Request::of(*flow, hash, listener, *row, previous_rows)
-        };
-        index = frame.follow(tables, risk);
+        risk.ask(hash, listener, *row, previous_rows);
+        risk.payload = (subject.ip.payload() + size_of::<Udp>()) as u16;
+        risk.tcp_flags = subject.ports.tcp_flags;
+        risk.aside = is_aside.into();
+        index = frame.follow(tables, flow, risk);
     }
     if index == Origin::NONE {
         return Err(Reason::NoOrigin);

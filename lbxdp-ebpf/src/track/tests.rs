@@ -25,7 +25,6 @@ fn tables() -> MemTables {
 /// A segment of a flow in a row that `NEW` has, and `OLD` had.
 fn ask(tables: &MemTables, flags: u8, tcp_flags: u8) -> OriginIndex {
     let mut request = Request {
-        flow: flow(),
         row: Row {
             current: NEW,
             previous: [OLD; 2],
@@ -36,7 +35,7 @@ fn ask(tables: &MemTables, flags: u8, tcp_flags: u8) -> OriginIndex {
         tcp_flags,
         ..Request::EMPTY
     };
-    follow(&MemFrame::new(&[]), tables, &mut request)
+    follow(&MemFrame::new(&[]), tables, &flow(), &mut request)
 }
 
 fn flow() -> FlowKey {
@@ -85,7 +84,6 @@ fn quiet_rows_and_errors_record_nothing() {
         assert_eq!(ask(&tables, ROW_LOOKUP, tcp_flags), NEW);
     }
     let mut error = Request {
-        flow: flow(),
         row: Row {
             current: NEW,
             previous: [OLD; 2],
@@ -96,11 +94,11 @@ fn quiet_rows_and_errors_record_nothing() {
         ..Request::EMPTY
     };
     let frame = MemFrame::new(&[]);
-    assert_eq!(follow(&frame, &tables, &mut error), OLD);
+    assert_eq!(follow(&frame, &tables, &flow(), &mut error), OLD);
     assert_eq!(recorded(&tables), [None, None]);
     // What it is about is recorded: it goes there, and changes nothing.
     ask(&tables, EDITED, TCP_SYN);
-    assert_eq!(follow(&frame, &tables, &mut error), NEW);
+    assert_eq!(follow(&frame, &tables, &flow(), &mut error), NEW);
     assert_eq!(recorded(&tables), [None, Some(NEW)]);
 }
 
@@ -110,11 +108,11 @@ fn a_first_packet_is_forgotten_after_a_while() {
     ask(&tables, EDITED, TCP_SYN);
     for entry in tables.opening.lock().values_mut() {
         // The tables stand at the time of boot.
-        entry.seen.tick = 0_u32.wrapping_sub(Tracked::OPENING_TICKS);
+        entry.seen.tick = 0_u32.wrapping_sub(Kept::OPENING_TICKS);
     }
     assert_eq!(ask(&tables, EDITED, TCP_SYN), NEW);
     for entry in tables.opening.lock().values_mut() {
-        entry.seen.tick = 0_u32.wrapping_sub(Tracked::OPENING_TICKS + 1);
+        entry.seen.tick = 0_u32.wrapping_sub(Kept::OPENING_TICKS + 1);
     }
     assert_eq!(ask(&tables, EDITED, TCP_ACK), OLD);
 }

@@ -298,9 +298,10 @@ pub struct Flows {
     pub opened: u64,
     /// Flows that were not recorded at once, for there were more than `node.flow_rate`.
     pub refused: u64,
-    /// Flows that others have pushed out since the agent started.
+    /// Flows that others have pushed out since the maps were made.
     pub evicted: u64,
-    /// Flows that were forgotten since then, for they had been silent.
+    /// Flows that were forgotten since the agent started, for they had been silent or need not be
+    /// recorded any more.
     pub expired: u64,
 }
 

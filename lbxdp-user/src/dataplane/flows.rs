@@ -1,21 +1,22 @@
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use aya::maps::{HashMap, IterableMap, MapData, MapError, PerCpuArray};
-use lbxdp_ebpf::abi::{FlowCounts, FlowKey, Seen, Tracked};
+use aya::maps::{Array, MapData, PerCpuArray};
+use lbxdp_ebpf::abi::{Flow, FlowCounts, FlowSet, Kept, Node, Seen, Tracked};
 
-use super::kernel;
+use super::flow_table::FlowTable;
 use super::maps::open;
 use super::spec::versioned;
 use super::sync::monotonic_ns;
-use crate::flows::{Live, sort};
+use crate::flows::{Live, is_over, sort};
 
-/// The map of flows of rows at risk, open a second time: it is swept beside everything else.
+/// The maps of flows of rows at risk, open a second time: they are swept beside everything else.
 pub struct FlowMaps {
-    flows: HashMap<MapData, FlowKey, Tracked>,
+    sets: Array<MapData, FlowSet>,
+    keys: Array<MapData, Flow>,
     counters: PerCpuArray<MapData, FlowCounts>,
+    node: Array<MapData, Node>,
 }
 
 /// What a sweep of these flows has come to.
@@ -23,9 +24,7 @@ pub struct FlowMaps {
 pub struct SweptFlows {
     /// Those that are alive.
     pub live: Vec<Live>,
-    /// How many there were.
-    pub found: usize,
-    /// How many of them had been silent for long enough.
+    /// How many had been silent for long enough.
     pub removed: usize,
     /// What had been counted before.
     pub counts: FlowCounts,
@@ -41,30 +40,43 @@ impl FlowMaps {
     pub fn open(pin_path: &Path) -> Result<Self> {
         let folder = versioned(pin_path);
         Ok(Self {
-            flows: open(&folder, "FLOWS")?,
+            sets: open(&folder, "FLOWS")?,
+            keys: open(&folder, "FLOW_KEYS")?,
             counters: open(&folder, "FLOW_COUNTERS")?,
+            node: open(&folder, "NODE")?,
         })
     }
 
     /// Takes away what has been silent for `idle`.
     ///
     /// # Errors
-    /// When a map cannot be read or written.
-    pub fn sweep(&mut self, idle: Duration) -> Result<SweptFlows> {
+    /// When a map cannot be read.
+    pub fn sweep(&self, idle: Duration) -> Result<SweptFlows> {
         let start = Instant::now();
         let counts = self.counts()?;
+        let table = self.table()?;
         let now = Seen::tick_of(monotonic_ns()?);
-        let flows = kernel::read_hash(self.flows.map().fd().as_fd()).context("map FLOWS")?;
-        let found = flows.len();
-        let (live, silent) = sort(flows, idle, now);
+        let entries = table.entries(now)?;
         let mut removed = 0;
+        let mut flows = Vec::with_capacity(entries.len());
+        for recorded in entries {
+            match recorded.flow {
+                Some(flow) => flows.push((flow.key, Tracked::of(&flow, recorded.kept))),
+                // Of another hash key: nobody asks for it any more.
+                None if is_over(&recorded.kept, idle, now) => {
+                    removed += usize::from(table.remove(recorded.at, recorded.entry));
+                }
+                None => {}
+            }
+        }
+        let (live, silent) = sort(flows, idle, now);
         for (key, flow) in &silent {
             // Unless a packet of it has come meanwhile.
-            removed += usize::from(self.remove_if(key, |now| now.seen == flow.seen)?);
+            let is_same = |kept: &Kept| kept.seen == flow.seen;
+            removed += usize::from(table.remove_if(key, now, is_same));
         }
         Ok(SweptFlows {
             live,
-            found,
             removed,
             counts,
             took: start.elapsed(),
@@ -75,33 +87,24 @@ impl FlowMaps {
     /// says how many.
     ///
     /// # Errors
-    /// When the map cannot be read or written.
-    pub fn forget(&mut self, flows: &[Live]) -> Result<usize> {
-        let mut forgotten = 0;
-        for flow in flows {
-            let is_same = |now: &Tracked| now.origin == flow.origin;
-            forgotten += usize::from(self.remove_if(&flow.key, is_same)?);
-        }
-        Ok(forgotten)
+    /// When the map cannot be seen.
+    pub fn forget(&self, flows: &[Live]) -> Result<usize> {
+        let table = self.table()?;
+        let forgotten = flows.iter().filter(|flow| {
+            let is_same = |kept: &Kept| kept.origin == flow.origin;
+            table.remove_if(&flow.key, 0, is_same)
+        });
+        Ok(forgotten.count())
+    }
+
+    fn table(&self) -> Result<FlowTable<'_>> {
+        let node = self.node.get(&0, 0).context("map NODE")?;
+        FlowTable::new(&self.sets, Some(&self.keys), node.hash_key).context("map FLOWS")
     }
 
     /// The counters of all CPUs.
     fn counts(&self) -> Result<FlowCounts> {
         let cpus = self.counters.get(&0, 0).context("map FLOW_COUNTERS")?;
         Ok(cpus.iter().fold(FlowCounts::default(), FlowCounts::plus))
-    }
-
-    /// Takes a flow away, if it is there and as it is expected to be.
-    fn remove_if(&mut self, key: &FlowKey, expected: impl Fn(&Tracked) -> bool) -> Result<bool> {
-        match self.flows.get(key, 0) {
-            Ok(now) if expected(&now) => {}
-            Ok(_) | Err(MapError::KeyNotFound) => return Ok(false),
-            Err(error) => return Err(error).context("map FLOWS"),
-        }
-        match self.flows.remove(key) {
-            Ok(()) => Ok(true),
-            Err(MapError::KeyNotFound) => Ok(false),
-            Err(error) => Err(error).context("map FLOWS"),
-        }
     }
 }

@@ -145,11 +145,12 @@ fn next_folder(folder: &Path) -> PathBuf {
 }
 
 /// Maps in which the program keeps what the agent does not know, or that refer to nothing.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 10] = [
     "HEARTBEAT",
     "SESSIONS",
     "MAPPINGS",
     "FLOWS",
+    "FLOW_KEYS",
     "OPENING",
     "FLOW_COUNTERS",
     "FRAGMENTS",

@@ -10,10 +10,11 @@ use aya::Pod;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use lbxdp_ebpf::abi::{
-    Allowance, FlowKey, Fragment, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath,
-    Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table,
-    Tracked, TunnelIndex, Vlan, VnetId,
+    Allowance, Flow, FlowKey, Fragment, Kept, Listener, Mapping, Node, Origin, OriginIndex,
+    Path as OriginPath, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session,
+    Side, Sight, Table, TunnelIndex, Vlan, VnetId,
 };
+use lbxdp_ebpf::flow_table::{self, Recording};
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::{Ip, Version};
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
@@ -90,6 +91,12 @@ impl<'a> LiveTables<'a> {
                 None
             }
         }
+    }
+
+    fn seen<V>(&self, result: Result<V>) -> Option<V> {
+        result
+            .inspect_err(|error| self.failures.borrow_mut().push(format!("{error:#}")))
+            .ok()
     }
 
     fn ask(&self, query: &RouteQuery<'_>) -> io::Result<Route> {
@@ -259,26 +266,31 @@ impl Tables for LiveTables<'_> {
     fn set_allowance(&self, _: Allowance) {}
 
     /// As it would stand.
-    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Copied<Tracked>> {
-        let mut entry = self.of_hash(&self.maps.flows, flow, "FLOWS")?;
+    fn tracked(&self, _: &FlowKey, digest: u64, now: u32, sight: Option<Sight>) -> Option<Kept> {
+        let table = self.seen(self.maps.flow_table())?;
+        let mut kept = flow_table::find(&table, digest)?.kept(now);
         if let Some(sight) = sight {
-            entry.see(sight);
+            kept.see(sight);
         }
-        Some(Copied(entry))
+        Some(kept)
     }
 
     /// Does nothing: of a packet that is only thought of nothing follows.
-    fn track(&self, _: &FlowKey, _: &Tracked) {}
+    fn track(&self, _: &Flow, _: u64, _: Kept) -> Recording {
+        Recording::Done
+    }
 
-    fn opening(&self, flow: &FlowKey) -> Option<Copied<Tracked>> {
-        self.of_hash(&self.maps.opening, flow, "OPENING")
-            .map(Copied)
+    fn opening(&self, _: &FlowKey, digest: u64, now: u32) -> Option<Kept> {
+        let table = self.seen(self.maps.opening_table())?;
+        flow_table::find(&table, digest).map(|found| found.kept(now))
     }
 
     /// Does nothing, as `track`.
-    fn set_opening(&self, _: &FlowKey, _: &Tracked) {}
+    fn set_opening(&self, _: &Flow, _: u64, _: Kept) -> Recording {
+        Recording::Done
+    }
 
-    fn forget_opening(&self, _: &FlowKey) {}
+    fn forget_opening(&self, _: &FlowKey, _: u64) {}
 
     fn count_flow(&self, _: FlowEvent) {}
 

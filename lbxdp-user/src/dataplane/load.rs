@@ -70,6 +70,10 @@ pub(super) fn load(options: &LoadOptions) -> Result<(Ebpf, Layout)> {
     };
     loader.override_global(aya_log::LEVEL, &level, false);
     let all = || MAPS.iter().chain([&PROGRAMS]);
+    let sets = |name| MapSpec::named(name).map_or(0, |spec| layout.entries(spec));
+    let (flow_sets, opening_sets) = (sets("FLOWS"), sets("OPENING"));
+    loader.override_global("LBXDP_FLOW_SETS", &flow_sets, true);
+    loader.override_global("LBXDP_OPENING_SETS", &opening_sets, true);
     for spec in all() {
         loader.map_pin_path(spec.name, layout.pin(spec));
         loader.map_max_entries(spec.name, layout.entries(spec));

@@ -10,13 +10,14 @@ use aya::maps::{
     Array, HashMap, IterableMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues,
 };
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Datagram, Entity, EntityKey, EntityKind, FlowCounts, FlowKey, FragmentKey,
-    Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer, PeerKey,
-    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Tracked, Traffic, Vlan,
+    Allowance, Count, Datagram, Entity, EntityKey, EntityKind, Flow, FlowCounts, FlowKey, FlowSet,
+    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer,
+    PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic, Vlan,
 };
 
 use super::check::Limits;
 use super::content::{Content, Published};
+use super::flow_table::FlowTable;
 use super::plan::Write;
 use super::spec::{MapSpec, PORT_SETS, versioned};
 use super::{grow, kernel};
@@ -41,8 +42,9 @@ pub struct LiveMaps {
     pub entities: HashMap<MapData, EntityKey, Entity>,
     pub sessions: HashMap<MapData, FlowKey, Session>,
     pub mappings: HashMap<MapData, FlowKey, Mapping>,
-    pub flows: HashMap<MapData, FlowKey, Tracked>,
-    pub opening: HashMap<MapData, FlowKey, Tracked>,
+    pub flows: Array<MapData, FlowSet>,
+    pub flow_keys: Array<MapData, Flow>,
+    pub opening: Array<MapData, FlowSet>,
     pub flow_counters: PerCpuArray<MapData, FlowCounts>,
     pub allowance: PerCpuArray<MapData, Allowance>,
     pub reasons: PerCpuArray<MapData, Count>,
@@ -101,6 +103,7 @@ impl LiveMaps {
             sessions: pins.open("SESSIONS")?,
             mappings: pins.open("MAPPINGS")?,
             flows: pins.open("FLOWS")?,
+            flow_keys: pins.open("FLOW_KEYS")?,
             opening: pins.open("OPENING")?,
             flow_counters: pins.open("FLOW_COUNTERS")?,
             allowance: pins.open("ALLOWANCE")?,
@@ -238,25 +241,35 @@ impl LiveMaps {
     /// Flows of rows at risk.
     ///
     /// # Errors
-    /// When map `FLOWS` cannot be read.
-    pub fn all_flows(&self) -> Result<BTreeMap<FlowKey, Tracked>> {
-        let entries = kernel::read_hash(self.flows.map().fd().as_fd());
-        Ok(entries
-            .context("cannot read map FLOWS")?
-            .into_iter()
-            .collect())
+    /// When map `FLOWS` cannot be seen.
+    pub fn flow_table(&self) -> Result<FlowTable<'_>> {
+        FlowTable::new(&self.flows, Some(&self.flow_keys), self.hash_key()?).context("map FLOWS")
     }
 
     /// Flows of rows at risk of which only first packets have come.
     ///
     /// # Errors
-    /// When map `OPENING` cannot be read.
-    pub fn all_opening(&self) -> Result<BTreeMap<FlowKey, Tracked>> {
-        let entries = kernel::read_hash(self.opening.map().fd().as_fd());
-        Ok(entries
-            .context("cannot read map OPENING")?
-            .into_iter()
-            .collect())
+    /// When map `OPENING` cannot be seen.
+    pub fn opening_table(&self) -> Result<FlowTable<'_>> {
+        FlowTable::new(&self.opening, None, self.hash_key()?).context("map OPENING")
+    }
+
+    /// What flows are hashed with.
+    fn hash_key(&self) -> Result<[u64; 12]> {
+        let node = self.node.get(&0, 0).context("cannot read map NODE")?;
+        Ok(node.hash_key)
+    }
+
+    /// Takes away what is recorded with the slots of origins that are about to be those of others,
+    /// each with the identity that it will have.
+    ///
+    /// # Errors
+    /// When the flows cannot be seen.
+    pub(super) fn forget_flows(&self, slots: &BTreeMap<OriginIndex, u32>) -> Result<()> {
+        for table in [self.flow_table()?, self.opening_table()?] {
+            table.forget(slots)?;
+        }
+        Ok(())
     }
 
     /// What each CPU has recorded of such flows.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapType;
 use aya::maps::lpm_trie::Key;
 use lbxdp_ebpf::abi::{
-    ABI_VERSION, Allowance, Count, Datagram, Entity, EntityKey, FlowCounts, FlowKey, FragmentKey,
-    Heartbeat, Listener, Mapping, Node, Origin, Path as OriginPath, Peer, PeerKey, PortSet,
-    RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Tracked, Traffic, Vlan, capacity,
+    ABI_VERSION, Allowance, Count, Datagram, Entity, EntityKey, Flow, FlowCounts, FlowKey, FlowSet,
+    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, Path as OriginPath, Peer, PeerKey,
+    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic, Vlan, capacity,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -70,7 +70,7 @@ const fn counters<V>(name: &'static str, max_entries: u32, about: &'static str) 
 pub(super) const PORT_SETS: u32 = 65_536 / 64;
 
 /// All maps of the ABI.
-pub const MAPS: [MapSpec; 25] = [
+pub const MAPS: [MapSpec; 26] = [
     array::<Node>("NODE", 1, "settings of the node"),
     array::<Heartbeat>("HEARTBEAT", 1, "when the agent last confirmed the tables"),
     hash::<Service, Listener>("LISTENERS", capacity::SERVICES, "listener to table"),
@@ -129,22 +129,21 @@ pub const MAPS: [MapSpec; 25] = [
         capacity::SESSIONS,
         "the way back of translated flows",
     ),
-    MapSpec {
-        kind: MapType::LruHash,
-        ..hash::<FlowKey, Tracked>(
-            "FLOWS",
-            capacity::FLOWS,
-            "flows of rows that have moved or will, and the origin of each",
-        )
-    },
-    MapSpec {
-        kind: MapType::LruHash,
-        ..hash::<FlowKey, Tracked>(
-            "OPENING",
-            capacity::OPENING,
-            "such flows of which only first packets have come",
-        )
-    },
+    array::<FlowSet>(
+        "FLOWS",
+        capacity::FLOW_SETS,
+        "flows of rows that have moved or will, and the origin of each",
+    ),
+    array::<Flow>(
+        "FLOW_KEYS",
+        capacity::FLOWS,
+        "whose the entries of FLOWS are",
+    ),
+    array::<FlowSet>(
+        "OPENING",
+        capacity::OPENING_SETS,
+        "such flows of which only first packets have come",
+    ),
     counters::<FlowCounts>("FLOW_COUNTERS", 1, "what was recorded of such flows"),
     counters::<Allowance>(
         "ALLOWANCE",

@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lbxdp_ebpf::abi::Heartbeat;
+use lbxdp_ebpf::abi::{Heartbeat, OriginIndex};
 use nix::time::{ClockId, clock_gettime};
 
 use super::check::{Limits, PlanError};
@@ -103,6 +104,10 @@ impl MapWriter {
 
     fn execute(&mut self, writes: Vec<Write<'_>>, start: Instant) -> Result<SyncReport> {
         let mut report = SyncReport::default();
+        let given = given(&self.content, &writes);
+        if !given.is_empty() {
+            self.maps.forget_flows(&given)?;
+        }
         for write in writes {
             self.maps.apply(&write).context("cannot write to a map")?;
             match write {
@@ -173,6 +178,19 @@ impl MapWriter {
             .set(0, heartbeat, 0)
             .context("cannot write map HEARTBEAT")
     }
+}
+
+/// The slots of origins that become those of others, with the identities of these.
+fn given(content: &Content, writes: &[Write<'_>]) -> BTreeMap<OriginIndex, u32> {
+    let given = writes.iter().filter_map(|write| match write {
+        Write::SetOrigin(slot, origin) => {
+            let now = content.origins.get(slot);
+            let is_same = now.is_some_and(|now| now.identity == origin.identity);
+            (!is_same).then_some((*slot, origin.identity))
+        }
+        _ => None,
+    });
+    given.collect()
 }
 
 /// Now, in nanoseconds of `CLOCK_MONOTONIC`: the clock of [`Seen::tick`](lbxdp_ebpf::abi::Seen).

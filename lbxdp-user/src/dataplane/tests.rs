@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, Datagram, EntityKind, FlowCounts, FlowKey, Fragment, FragmentKey,
-    Heartbeat, Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer, PeerKey, Port,
-    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Tags, Tracked,
+    Address, Allowance, Count, Datagram, EntityKind, Flow, FlowCounts, FlowKey, FlowSet, Fragment,
+    FragmentKey, Heartbeat, Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer,
+    PeerKey, Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Tags,
     Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
@@ -42,6 +42,7 @@ impl Pins {
     /// Maps as the object makes them, without the object.
     pub(crate) fn with_maps(test: &str) -> Option<Self> {
         const NO_PREALLOC: u32 = 1;
+        const MMAPABLE: u32 = 1 << 10;
         let pins = Self::new(test)?;
         let at = |name| versioned(&pins.0).join(name);
         let size = |name| MapSpec::named(name).unwrap().max_entries;
@@ -69,8 +70,9 @@ impl Pins {
             HashMap<EntityKey, Entity> "ENTITIES" NO_PREALLOC;
             HashMap<FlowKey, Session> "SESSIONS" NO_PREALLOC;
             HashMap<FlowKey, Mapping> "MAPPINGS" NO_PREALLOC;
-            HashMap<FlowKey, Tracked> "FLOWS" 0;
-            HashMap<FlowKey, Tracked> "OPENING" 0;
+            Array<FlowSet> "FLOWS" MMAPABLE;
+            Array<Flow> "FLOW_KEYS" 0;
+            Array<FlowSet> "OPENING" MMAPABLE;
             PerCpuArray<FlowCounts> "FLOW_COUNTERS" 0;
             PerCpuArray<Allowance> "ALLOWANCE" 0;
             PerCpuArray<Count> "REASONS" 0;

@@ -4,31 +4,46 @@
 //! written to: its program goes on with them until the new program, with new maps that hold what
 //! they should, takes its place by one link update. Maps that mean the same in both versions are
 //! carried over first, by a second pin: both programs use them then, so that names keep their slots,
-//! origins their health, and translated flows their ports.
+//! origins their health, and translated flows their ports. If those are all but the maps of flows of rows
+//! at risk, the rows stay as they are, too, and the new agent takes over as it would from one of its
+//! own version; these flows are copied, before the program is replaced and after.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use aya::maps::MapData;
-use lbxdp_ebpf::abi::ABI_VERSION;
+use lbxdp_ebpf::abi::{ABI_VERSION, FlowKey, OriginIndex, Seen, Tracked};
+use lbxdp_ebpf::flow_table::Recording;
 use tracing::{info, warn};
 
+use super::kernel;
+use super::maps::LiveMaps;
 use super::pins::{entries_of, pinned_links, unpin, version_folders};
-use super::spec::{MapSpec, links_folder, versioned};
+use super::spec::{MAPS, MapSpec, links_folder, versioned};
 
-/// Maps that mean the same in this version and in an older one: (older version, names).
-const SAME_SINCE: &[(u32, &[&str])] = &[(
-    2,
-    &[
-        "ENTITIES",
-        "SESSIONS",
-        "MAPPINGS",
-        "LISTENER_COUNTERS",
-        "ORIGIN_COUNTERS",
-        "TUNNEL_COUNTERS",
-    ],
-)];
+/// Maps that mean the same in this version and since another one.
+const SAME_SINCE_2: [&str; 6] = [
+    "ENTITIES",
+    "SESSIONS",
+    "MAPPINGS",
+    "LISTENER_COUNTERS",
+    "ORIGIN_COUNTERS",
+    "TUNNEL_COUNTERS",
+];
+
+/// Maps that mean something else than in version 4; there they held what they hold now, as hash maps
+/// from [`FlowKey`] to [`TrackedBefore`].
+const OTHER_THAN_IN_4: [&str; 4] = ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS"];
+
+/// Whether all of a version's maps are carried over, but those of [`OTHER_THAN_IN_4`].
+const fn is_carried_whole(version: u32) -> bool {
+    version == 4
+}
+
+/// A flow of a row at risk in version 4: origin, identity, hash, listener, tick, state.
+type TrackedBefore = [u32; 6];
 
 /// Folders of other versions, the newest last.
 fn others(pin_path: &Path) -> Result<Vec<(u32, PathBuf)>> {
@@ -56,16 +71,33 @@ pub(super) fn is_running(pin_path: &Path) -> Result<bool> {
 /// Pins what another version has of maps that mean the same in this one, where this one has none yet.
 ///
 /// # Errors
-/// When the pins cannot be read.
+/// When the pins cannot be read, or maps that refer to each other are there in part.
 pub(super) fn carry_over(pin_path: &Path) -> Result<()> {
     for (version, folder) in others(pin_path)?.into_iter().rev() {
-        let same = SAME_SINCE.iter().find(|(since, _)| *since == version);
-        let Some((_, names)) = same else { continue };
-        let carried: Vec<&str> = names
-            .iter()
-            .copied()
-            .filter(|name| carry(name, &folder, pin_path))
-            .collect();
+        let is_whole = is_carried_whole(version);
+        let is_same = |spec: &&MapSpec| {
+            if is_whole {
+                !OTHER_THAN_IN_4.contains(&spec.name)
+            } else {
+                version >= 2 && SAME_SINCE_2.contains(&spec.name)
+            }
+        };
+        let mut carried = Vec::new();
+        for spec in MAPS.iter().filter(is_same) {
+            match carry(spec, &folder, pin_path) {
+                Ok(true) => carried.push(spec.name),
+                Ok(false) => {}
+                // Half of them would point into maps that are not there.
+                Err(error) if is_whole => {
+                    return Err(error.context(format!(
+                        "the maps of version {version} cannot be taken over: `lbxdp detach` removes \
+                         them, and the program that uses them"
+                    )));
+                }
+                // One that is made anew: the data path of the other version keeps its own.
+                Err(error) => warn!("not carried over: {error:#}"),
+            }
+        }
         if !carried.is_empty() {
             info!(
                 from = version,
@@ -78,35 +110,102 @@ pub(super) fn carry_over(pin_path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Pins a map of another version a second time. One that cannot be carried over is made anew: the
-/// data path of the other version keeps its own.
-fn carry(name: &str, from: &Path, pin_path: &Path) -> bool {
-    let (from, to) = (from.join(name), versioned(pin_path).join(name));
+/// Pins a map of another version a second time, if it is there and this version has none.
+fn carry(spec: &MapSpec, from: &Path, pin_path: &Path) -> Result<bool> {
+    let (from, to) = (from.join(spec.name), versioned(pin_path).join(spec.name));
     if !from.exists() || to.exists() {
-        return false;
+        return Ok(false);
     }
-    let result = || -> Result<()> {
-        let spec = MapSpec::named(name).context("this version has no such map")?;
+    let pin = || -> Result<()> {
         let map = MapData::from_pin(&from)?;
         let info = map.info()?;
         let shape = (info.map_type()?, info.key_size(), info.value_size());
         let wanted = (spec.kind, spec.key_size, spec.value_size);
         anyhow::ensure!(shape == wanted, "it is of another shape");
-        anyhow::ensure!(
-            info.max_entries() == spec.max_entries,
-            "it has room for {} entries, and {} are wanted",
-            info.max_entries(),
-            spec.max_entries
-        );
         map.pin(&to)?;
         Ok(())
     };
-    match result() {
-        Ok(()) => true,
-        Err(error) => {
-            warn!(map = name, from = %from.display(), "not carried over: {error:#}");
-            false
+    pin().with_context(|| format!("map {}", from.display()))?;
+    Ok(true)
+}
+
+/// The maps of flows of rows at risk of another version, which are there until this is dropped.
+pub(super) struct FlowsBefore(Vec<(MapData, Recorded)>);
+
+/// Which flows.
+#[derive(Clone, Copy)]
+enum Recorded {
+    Flows,
+    FirstPackets,
+}
+
+impl FlowsBefore {
+    /// Opens what is pinned.
+    ///
+    /// # Errors
+    /// When the pins cannot be read.
+    pub(super) fn open(pin_path: &Path) -> Result<Self> {
+        let mut maps = Vec::new();
+        for (_, folder) in others(pin_path)?
+            .into_iter()
+            .filter(|(version, _)| is_carried_whole(*version))
+        {
+            for (name, recorded) in [
+                ("FLOWS", Recorded::Flows),
+                ("OPENING", Recorded::FirstPackets),
+            ] {
+                let path = folder.join(name);
+                if path.exists() {
+                    let map = MapData::from_pin(&path)
+                        .with_context(|| format!("cannot open map {}", path.display()))?;
+                    maps.push((map, recorded));
+                }
+            }
         }
+        Ok(Self(maps))
+    }
+
+    /// Records the flows in the tables of this version, but those that are recorded there, or whose
+    /// origin is another now; says how many.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub(super) fn copy_to(&self, maps: &LiveMaps) -> Result<usize> {
+        let mut copied = 0;
+        for (map, recorded) in &self.0 {
+            let info = map.info()?;
+            let shape = (info.key_size() as usize, info.value_size() as usize);
+            if shape != (size_of::<FlowKey>(), size_of::<TrackedBefore>()) {
+                warn!("recorded flows are not carried over: they are of another shape");
+                continue;
+            }
+            let table = match recorded {
+                Recorded::Flows => maps.flow_table()?,
+                Recorded::FirstPackets => maps.opening_table()?,
+            };
+            let flows: Vec<(FlowKey, TrackedBefore)> =
+                kernel::read_hash(map.fd().as_fd()).context("cannot read recorded flows")?;
+            for (key, [origin, identity, hash, listener, tick, state]) in flows {
+                let origin = OriginIndex::try_from(origin & 0xffff)?;
+                let now = maps.origins.get(&origin.into(), 0)?;
+                if now.identity != identity || table.get(&key, tick)?.is_some() {
+                    continue;
+                }
+                let tracked = Tracked {
+                    origin,
+                    identity,
+                    hash,
+                    listener,
+                    seen: Seen {
+                        tick,
+                        state: state.to_ne_bytes()[0],
+                        ..Seen::NEVER
+                    },
+                };
+                copied += usize::from(table.record(key, &tracked) != Recording::Lost);
+            }
+        }
+        Ok(copied)
     }
 }
 

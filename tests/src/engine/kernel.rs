@@ -41,8 +41,8 @@ const ROOM: usize = 512;
 /// Room for translated flows: all ports of one address, and little more, so that it can be filled.
 const FLOWS: u32 = 1 << 16;
 
-/// Room for flows of rows at risk: little, since the maps are read after each packet.
-const TRACKED: u32 = 1 << 12;
+/// Sets of flows of rows at risk: few, since the maps are read after each packet.
+const SETS: u32 = 1 << 10;
 
 /// No logging at all (`AYA_LOG_LEVEL`).
 pub const QUIET: u8 = 0;
@@ -87,8 +87,10 @@ impl Kernel {
             loader
                 .map_max_entries("SESSIONS", flows)
                 .map_max_entries("MAPPINGS", flows)
-                .map_max_entries("FLOWS", TRACKED)
-                .map_max_entries("OPENING", TRACKED);
+                .map_max_entries("FLOWS", SETS)
+                .map_max_entries("OPENING", SETS)
+                .override_global("LBXDP_FLOW_SETS", &SETS, true)
+                .override_global("LBXDP_OPENING_SETS", &SETS, true);
         }
         let mut ebpf = loader
             .load(&object)

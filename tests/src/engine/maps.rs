@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, Pod};
+use lbxdp::dataplane::FlowTable;
 use lbxdp_ebpf::abi::{
-    Address, Allowance, Count, Datagram, FlowCounts, FlowKey, FragmentKey, Listener, Mapping, Node,
-    Origin, Path, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session,
-    Table, Tracked, Traffic, Vlan, VnetId,
+    Address, Allowance, Count, Datagram, Flow, FlowCounts, FlowKey, FlowSet, FragmentKey, Kept,
+    Listener, Mapping, Node, Origin, Path, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey,
+    Row, Service, Session, Table, Tracked, Traffic, Vlan, VnetId,
 };
+use lbxdp_ebpf::flow_table::Recording;
 use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::{Direction, Reason};
@@ -38,8 +40,9 @@ pub(super) struct Maps {
     tunnel_ports: Array<MapData, PortSet>,
     sessions: HashMap<MapData, FlowKey, Session>,
     mappings: HashMap<MapData, FlowKey, Mapping>,
-    flows: HashMap<MapData, FlowKey, Tracked>,
-    opening: HashMap<MapData, FlowKey, Tracked>,
+    flows: Array<MapData, FlowSet>,
+    flow_keys: Array<MapData, Flow>,
+    opening: Array<MapData, FlowSet>,
     flow_counters: PerCpuArray<MapData, FlowCounts>,
     allowance: PerCpuArray<MapData, Allowance>,
     reasons: PerCpuArray<MapData, Count>,
@@ -145,6 +148,7 @@ impl Maps {
             sessions: take(ebpf, "SESSIONS")?,
             mappings: take(ebpf, "MAPPINGS")?,
             flows: take(ebpf, "FLOWS")?,
+            flow_keys: take(ebpf, "FLOW_KEYS")?,
             opening: take(ebpf, "OPENING")?,
             flow_counters: take(ebpf, "FLOW_COUNTERS")?,
             allowance: take(ebpf, "ALLOWANCE")?,
@@ -196,8 +200,10 @@ impl Maps {
         // The last packet may have changed them.
         refill(&mut self.sessions, &sessions.lock()).context("map SESSIONS")?;
         refill(&mut self.mappings, &mappings.lock()).context("map MAPPINGS")?;
-        refill(&mut self.flows, &flows.lock()).context("map FLOWS")?;
-        refill(&mut self.opening, &opening.lock()).context("map OPENING")?;
+        let hash_key = node.unwrap_or_default().hash_key;
+        for (table, wanted) in self.flow_tables(hash_key)?.iter().zip([flows, opening]) {
+            record_only(table, &wanted.lock())?;
+        }
         if *full {
             fill(&mut self.mappings).context("map MAPPINGS")?;
         }
@@ -266,16 +272,24 @@ impl Maps {
             !filler
         });
         let mappings = mappings.collect::<Result<_, _>>();
-        let tracked = self.flows.iter().collect::<Result<_, _>>();
-        let opening = self.opening.iter().collect::<Result<_, _>>();
+        let hash_key = self.now.node.unwrap_or_default().hash_key;
+        let [flows, opening] = self.flow_tables(hash_key)?;
         Ok(Flows {
             sessions: sessions.context("map SESSIONS")?,
             mappings: mappings.context("map MAPPINGS")?,
-            tracked: tracked.context("map FLOWS")?,
-            opening: opening.context("map OPENING")?,
+            tracked: recorded(&flows)?,
+            opening: first_packets(&opening)?,
             events: self.flow_events()?,
         }
         .timeless())
+    }
+
+    /// Recorded flows and first packets.
+    fn flow_tables(&self, hash_key: [u64; 12]) -> Result<[FlowTable<'_>; 2]> {
+        Ok([
+            FlowTable::new(&self.flows, Some(&self.flow_keys), hash_key).context("map FLOWS")?,
+            FlowTable::new(&self.opening, None, hash_key).context("map OPENING")?,
+        ])
     }
 
     /// Gives the node other settings.
@@ -313,12 +327,14 @@ impl Maps {
             inserted,
             opened,
             refused,
+            evicted,
         } = cpus.iter().fold(FlowCounts::default(), FlowCounts::plus);
         let events = [
             (FlowEvent::Hit, hits),
             (FlowEvent::Inserted, inserted),
             (FlowEvent::Opened, opened),
             (FlowEvent::Refused, refused),
+            (FlowEvent::Evicted, evicted),
         ];
         Ok(events.into_iter().filter(|(_, count)| *count > 0).collect())
     }
@@ -425,6 +441,39 @@ fn refill<K: Pod + Ord, V: Pod>(
         map.insert(key, value, 0)?;
     }
     Ok(())
+}
+
+/// Makes a table hold these flows and nothing else.
+fn record_only(table: &FlowTable<'_>, wanted: &BTreeMap<FlowKey, Tracked>) -> Result<()> {
+    for old in table.entries(0)? {
+        table.remove(old.at, old.entry);
+    }
+    for (key, flow) in wanted {
+        let recording = table.record(*key, flow);
+        ensure!(
+            recording == Recording::Done,
+            "{key:?} is not recorded: {recording:?}"
+        );
+    }
+    Ok(())
+}
+
+/// With whom the flows of a table are kept that does not say whose they are, by fingerprints.
+fn first_packets(table: &FlowTable<'_>) -> Result<BTreeMap<u32, Kept>> {
+    let entries = table.entries(0)?.into_iter();
+    Ok(entries
+        .map(|recorded| (recorded.entry.fingerprint, recorded.kept))
+        .collect())
+}
+
+/// The flows that a table holds.
+fn recorded(table: &FlowTable<'_>) -> Result<BTreeMap<FlowKey, Tracked>> {
+    let entries = table.entries(0)?.into_iter();
+    let flows = entries.map(|recorded| {
+        let flow = recorded.flow.context("a flow without a key is recorded")?;
+        Ok((flow.key, Tracked::of(&flow, recorded.kept)))
+    });
+    flows.collect()
 }
 
 fn array<I: Copy + Into<u32> + Ord, V: Pod + PartialEq>(

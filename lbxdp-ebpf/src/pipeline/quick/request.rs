@@ -31,10 +31,11 @@ pub(super) fn request<F: Frame, T: Tables>(
     if listener.has(LISTENER_SNAT) {
         return None;
     }
+    let digest = hash::flow_digest(&node.hash_key, &packet.flow());
     let hash = if listener.has(LISTENER_SOURCE_HASH) {
         hash::source_hash(&node.hash_key, &packet.source, VnetId::LOCAL)
     } else {
-        hash::flow_hash(&node.hash_key, &packet.flow())
+        hash::upper(digest)
     };
     let (row, previous_rows) = steer::row(tables, listener, hash).ok()?;
     if row.flags == 0 {
@@ -49,21 +50,20 @@ pub(super) fn request<F: Frame, T: Tables>(
             ingress,
         );
     }
-    let mut risk = track::Request {
-        payload: (packet.transport() + size_of::<Udp>()) as u32,
-        tcp_flags: packet.tcp_flags,
-        ..track::Request::of(packet.flow(), hash, listener, *row, previous_rows)
-    };
-    let decision = track::decide(frame, tables, &mut risk);
-    let note = || track::note(tables, &risk, decision);
+    let mut risk = track::Request::EMPTY;
+    risk.ask(hash, listener, *row, previous_rows);
+    risk.begin(&packet.flow(), digest);
+    risk.payload = (packet.transport() + size_of::<Udp>()) as u16;
+    risk.tcp_flags = packet.tcp_flags;
+    track::decide(frame, tables, &mut risk);
     send(
         frame,
         tables,
         listener,
         packet,
         hash,
-        decision.origin,
-        note,
+        risk.origin,
+        || track::note(tables, node, &risk),
         ingress,
     )
 }

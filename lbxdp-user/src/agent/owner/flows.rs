@@ -10,7 +10,7 @@ use super::problems::Part;
 use crate::agent::Event;
 use crate::api;
 use crate::dataplane::{FlowMaps, SweptFlows};
-use crate::flows::{self, Ledger, Live};
+use crate::flows::{self, Live};
 use crate::steering::Tracked;
 
 /// Shortest time between sweeps.
@@ -24,7 +24,8 @@ pub(super) struct FlowSweeps {
     /// When the one began that is running.
     running: Option<SystemTime>,
     next: Option<Instant>,
-    ledger: Ledger,
+    /// Flows that had been silent for long enough, or need not be recorded any more.
+    removed: u64,
     counts: FlowCounts,
     live: usize,
 }
@@ -42,7 +43,7 @@ impl Owner {
         let idle = self.state.config().node.flow_idle;
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
-            let swept = FlowMaps::open(&pin_path).and_then(|mut maps| maps.sweep(idle));
+            let swept = FlowMaps::open(&pin_path).and_then(|maps| maps.sweep(idle));
             // The agent may have ended.
             let _ = events.blocking_send(Event::SweptFlows(Box::new(swept)));
         });
@@ -66,7 +67,6 @@ impl Owner {
     fn take_flows(&mut self, swept: &SweptFlows, began: Option<SystemTime>) {
         let SweptFlows {
             live,
-            found,
             removed,
             counts,
             took,
@@ -79,7 +79,7 @@ impl Owner {
         );
         let (tracked, superfluous) = self.sum(live);
         let sweeps = &mut self.flow_sweeps;
-        sweeps.ledger.note(counts, *found, *removed);
+        sweeps.removed += *removed as u64;
         sweeps.counts = *counts;
         sweeps.live = live.len() - superfluous.len();
         self.due.maps |= self.state.swept_flows(tracked, began);
@@ -94,14 +94,14 @@ impl Owner {
         let pin_path = self.dataplane.pin_path().to_owned();
         let events = self.events.clone();
         tokio::task::spawn_blocking(move || {
-            let forgotten = FlowMaps::open(&pin_path).and_then(|mut maps| maps.forget(&flows));
+            let forgotten = FlowMaps::open(&pin_path).and_then(|maps| maps.forget(&flows));
             let _ = events.blocking_send(Event::ForgotFlows(forgotten));
         });
     }
 
     pub(super) fn forgot_flows(&mut self, forgotten: anyhow::Result<usize>) {
         match forgotten {
-            Ok(count) => self.flow_sweeps.ledger.forget(count),
+            Ok(count) => self.flow_sweeps.removed += count as u64,
             // They are found by the next sweep, which says so.
             Err(error) => tracing::debug!("superfluous flows are not forgotten: {error:#}"),
         }
@@ -126,7 +126,7 @@ impl Owner {
         let FlowSweeps {
             running: _,
             next: _,
-            ledger,
+            removed,
             counts,
             live,
         } = &self.flow_sweeps;
@@ -137,8 +137,8 @@ impl Owner {
             inserted: counts.inserted,
             opened: counts.opened,
             refused: counts.refused,
-            evicted: ledger.evicted,
-            expired: ledger.removed,
+            evicted: counts.evicted,
+            expired: *removed,
         }
     }
 }

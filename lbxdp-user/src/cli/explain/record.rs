@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 
 use lbxdp_ebpf::abi::{
-    Address, Allowance, FlowKey, Fragment, FragmentKey, Listener, Mapping, Node, Origin,
-    OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight,
-    Table, Tracked, TunnelIndex, Vlan, VnetId,
+    Address, Allowance, Flow, FlowKey, Fragment, FragmentKey, Kept, Listener, Mapping, Node,
+    Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side,
+    Sight, Table, TunnelIndex, Vlan, VnetId,
 };
+use lbxdp_ebpf::flow_table::Recording;
 use lbxdp_ebpf::fragment;
 use lbxdp_ebpf::parse::Ip;
 use lbxdp_ebpf::tables::{Refused, Route, RouteQuery, Tables};
@@ -32,10 +33,10 @@ pub(super) enum Lookup {
     Session(FlowKey, Option<Session>),
     Mapping(FlowKey, Option<Mapping>),
     AddMapping(FlowKey, Result<(), Refused>),
-    Tracked(FlowKey, Option<Tracked>),
-    Opening(FlowKey, Option<Tracked>),
-    Track(FlowKey, Tracked),
-    SetOpening(FlowKey, Tracked),
+    Tracked(FlowKey, Option<Kept>),
+    Opening(FlowKey, Option<Kept>),
+    Track(FlowKey, Kept),
+    SetOpening(FlowKey, Kept),
 }
 
 /// Tables that write down what they are asked.
@@ -187,30 +188,30 @@ impl<T: Tables> Tables for Recorder<'_, T> {
         self.tables.set_allowance(left);
     }
 
-    fn tracked(&self, flow: &FlowKey, sight: Option<Sight>) -> Option<Self::Ref<'_, Tracked>> {
-        let found = self.tables.tracked(flow, sight);
-        self.note(Lookup::Tracked(*flow, found.as_deref().copied()));
+    fn tracked(&self, flow: &FlowKey, digest: u64, now: u32, sight: Option<Sight>) -> Option<Kept> {
+        let found = self.tables.tracked(flow, digest, now, sight);
+        self.note(Lookup::Tracked(*flow, found));
         found
     }
 
-    fn track(&self, flow: &FlowKey, entry: &Tracked) {
-        self.tables.track(flow, entry);
-        self.note(Lookup::Track(*flow, *entry));
+    fn track(&self, flow: &Flow, digest: u64, kept: Kept) -> Recording {
+        self.note(Lookup::Track(flow.key, kept));
+        self.tables.track(flow, digest, kept)
     }
 
-    fn opening(&self, flow: &FlowKey) -> Option<Self::Ref<'_, Tracked>> {
-        let found = self.tables.opening(flow);
-        self.note(Lookup::Opening(*flow, found.as_deref().copied()));
+    fn opening(&self, flow: &FlowKey, digest: u64, now: u32) -> Option<Kept> {
+        let found = self.tables.opening(flow, digest, now);
+        self.note(Lookup::Opening(*flow, found));
         found
     }
 
-    fn set_opening(&self, flow: &FlowKey, entry: &Tracked) {
-        self.tables.set_opening(flow, entry);
-        self.note(Lookup::SetOpening(*flow, *entry));
+    fn set_opening(&self, flow: &Flow, digest: u64, kept: Kept) -> Recording {
+        self.note(Lookup::SetOpening(flow.key, kept));
+        self.tables.set_opening(flow, digest, kept)
     }
 
-    fn forget_opening(&self, flow: &FlowKey) {
-        self.tables.forget_opening(flow);
+    fn forget_opening(&self, flow: &FlowKey, digest: u64) {
+        self.tables.forget_opening(flow, digest);
     }
 
     fn count_flow(&self, event: FlowEvent) {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use lbxdp_ebpf::abi::{
-    Address, EntityKind, FlowKey, Mapping, Mode, Origin, PATH_RESOLVED, Path, Port, RouteKey,
-    Session, Side, Tracked, VnetId,
+    Address, EntityKind, FlowKey, Kept, Mapping, Mode, Origin, PATH_RESOLVED, Path, Port, RouteKey,
+    Session, Side, VnetId,
 };
 use lbxdp_ebpf::hash::{flow_hash, reduce};
 use lbxdp_ebpf::tables::{Refused, Route};
@@ -378,7 +378,7 @@ fn session_step(flow: &FlowKey, found: Option<Session>, names: &Names) -> Step {
 }
 
 /// What a flow of a row at risk is recorded with.
-fn flow_step(name: &'static str, flow: &FlowKey, found: Option<Tracked>, names: &Names) -> Step {
+fn flow_step(name: &'static str, flow: &FlowKey, found: Option<Kept>, names: &Names) -> Step {
     let key = entry::flow_key(flow, names);
     let Some(entry) = found else {
         return Step::new(
@@ -395,7 +395,7 @@ fn flow_step(name: &'static str, flow: &FlowKey, found: Option<Tracked>, names: 
     )
 }
 
-fn record_step(map: &'static str, flow: &FlowKey, entry: &Tracked, names: &Names) -> Step {
+fn record_step(map: &'static str, flow: &FlowKey, entry: &Kept, names: &Names) -> Step {
     let key = entry::flow_key(flow, names);
     let origin = entry::origin_name(entry.origin, names);
     Step::new(

@@ -1,17 +1,17 @@
 //! What one entry of a map says, for people and for programs.
 
 use lbxdp_ebpf::abi::{
-    Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, FlowCounts, FlowKey,
-    FragmentKey, Heartbeat, LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT, LISTENER_SOURCE_HASH,
-    LISTENER_UDP_MOVE, Listener, Mapping, Mode, NODE_ECHO, NODE_KERNEL_FRAGMENTS,
-    NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, NODE_VLANS, Node, ORIGIN_DOWN,
-    Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT, Path, Peer, PeerKey,
-    RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Service, Session,
-    Side, SnatRange, Table, Tags, Tracked, Traffic, Vlan, VnetId,
+    Allowance, Count, Datagram, Encapsulation, Entity, EntityKey, EntityKind, Flow, FlowCounts,
+    FlowKey, FragmentKey, Heartbeat, LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT,
+    LISTENER_SOURCE_HASH, LISTENER_UDP_MOVE, Listener, Mapping, Mode, NODE_ECHO,
+    NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, NODE_VLANS,
+    Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT,
+    Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST,
+    Seen, Service, Session, Side, SnatRange, Table, Tags, Traffic, Vlan, VnetId,
 };
 use serde_json::{Map, Value, json};
 
-use crate::dataplane::{Names, boot_time_ns, interface_name, monotonic_ns};
+use crate::dataplane::{Names, Recorded, boot_time_ns, interface_name, monotonic_ns};
 
 /// One entry: its key as people write it, and its value.
 #[derive(Clone, PartialEq, Debug)]
@@ -197,14 +197,26 @@ pub(in crate::cli) fn row(row: &Row, names: &Names) -> Vec<Field> {
     ]
 }
 
-pub(in crate::cli) fn tracked(flow: &Tracked, names: &Names) -> Vec<Field> {
-    let mut fields = vec![
-        field("origin", origin_name(flow.origin, names)),
+pub(in crate::cli) fn recorded(recorded: &Recorded, names: &Names) -> Vec<Field> {
+    let Recorded { kept, flow, .. } = recorded;
+    let mut fields = vec![field("origin", origin_name(kept.origin, names))];
+    if let Some(flow) = flow {
+        fields.push(field(
+            "listener",
+            names.of(EntityKind::Listener, flow.listener),
+        ));
+        fields.push(field("hash", flow.hash));
+    }
+    fields.extend(seen(kept.seen));
+    fields
+}
+
+pub(in crate::cli) fn flow(flow: &Flow, names: &Names) -> Vec<Field> {
+    vec![
+        field("flow", flow_key(&flow.key, names)),
         field("listener", names.of(EntityKind::Listener, flow.listener)),
         field("hash", flow.hash),
-    ];
-    fields.extend(seen(flow.seen));
-    fields
+    ]
 }
 
 pub(in crate::cli) fn flow_counts(counts: &FlowCounts) -> Vec<Field> {
@@ -214,12 +226,14 @@ pub(in crate::cli) fn flow_counts(counts: &FlowCounts) -> Vec<Field> {
         inserted,
         opened,
         refused,
+        evicted,
     } = counts;
     vec![
         field("hits", *hits),
         field("inserted", *inserted),
         field("opened", *opened),
         field("refused", *refused),
+        field("evicted", *evicted),
         field("full_at_ns", allowance.full_at_ns),
     ]
 }

@@ -8,13 +8,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use lbxdp_ebpf::abi::{EntityKind, OriginIndex, Traffic};
+use lbxdp_ebpf::abi::{EntityKind, OriginIndex, Seen, Traffic};
 use lbxdp_ebpf::verdict::Reason;
 use serde_json::json;
 
 use super::entry::{self, Entry, Field, field};
 use super::key;
-use crate::dataplane::{Content, LiveMaps, MapSpec, Names, versioned};
+use crate::dataplane::{Content, FlowTable, LiveMaps, MapSpec, Names, monotonic_ns, versioned};
 
 /// What the kernel says of a pinned map.
 pub(super) struct Facts {
@@ -115,12 +115,9 @@ pub(super) fn dump(
         "MAPPINGS" => listed(maps.all_mappings()?, |key, value| {
             Entry::new(entry::flow_key(key, names), entry::mapping(value, names))
         }),
-        "FLOWS" => listed(maps.all_flows()?, |key, value| {
-            Entry::new(entry::flow_key(key, names), entry::tracked(value, names))
-        }),
-        "OPENING" => listed(maps.all_opening()?, |key, value| {
-            Entry::new(entry::flow_key(key, names), entry::tracked(value, names))
-        }),
+        "FLOWS" => flows(&maps.flow_table()?, names)?,
+        "OPENING" => flows(&maps.opening_table()?, names)?,
+        "FLOW_KEYS" => flow_keys(&maps.flow_table()?, names)?,
         "FLOW_COUNTERS" => (0_usize..)
             .zip(maps.flow_counts()?)
             .map(|(cpu, counts)| Entry::new(cpu.to_string(), entry::flow_counts(&counts)))
@@ -264,16 +261,9 @@ pub(super) fn get(
                 )
             })
         }
-        "FLOWS" => {
-            let key = key::flow(text, names)?;
-            found(&maps.flows, &key)?
-                .map(|flow| Entry::new(entry::flow_key(&key, names), entry::tracked(&flow, names)))
-        }
-        "OPENING" => {
-            let key = key::flow(text, names)?;
-            found(&maps.opening, &key)?
-                .map(|flow| Entry::new(entry::flow_key(&key, names), entry::tracked(&flow, names)))
-        }
+        "FLOWS" => flow(&maps.flow_table()?, text, names)?,
+        "OPENING" => flow(&maps.opening_table()?, text, names)?,
+        "FLOW_KEYS" => flow_key(&maps.flow_table()?, slot(None)?, names)?,
         "FLOW_COUNTERS" => {
             let cpu = slot(None)?;
             let counts = maps.flow_counts()?.into_iter().nth(cpu as usize);
@@ -317,6 +307,47 @@ pub(super) fn get(
 
 fn listed<K, V>(map: BTreeMap<K, V>, show: impl Fn(&K, &V) -> Entry) -> Vec<Entry> {
     map.iter().map(|(key, value)| show(key, value)).collect()
+}
+
+/// The flows of a table: by whose they are, or, if it does not say, by their places.
+fn flows(table: &FlowTable<'_>, names: &Names) -> Result<Vec<Entry>> {
+    let mut entries = table.entries(now()?)?;
+    entries.sort_by_key(|recorded| recorded.flow.map(|flow| flow.key));
+    let shown = entries.iter().map(|recorded| {
+        let key = match &recorded.flow {
+            Some(flow) => entry::flow_key(&flow.key, names),
+            None => recorded.at.index().to_string(),
+        };
+        Entry::new(key, entry::recorded(recorded, names))
+    });
+    Ok(shown.collect())
+}
+
+fn flow(table: &FlowTable<'_>, text: &str, names: &Names) -> Result<Option<Entry>> {
+    let key = key::flow(text, names)?;
+    let found = table.get(&key, now()?)?;
+    Ok(found.map(|found| Entry::new(entry::flow_key(&key, names), entry::recorded(&found, names))))
+}
+
+/// Whose the entries of a table are, by their places.
+fn flow_keys(table: &FlowTable<'_>, names: &Names) -> Result<Vec<Entry>> {
+    let entries = table.entries(now()?)?.into_iter();
+    let named = entries.filter_map(|recorded| Some((recorded.at.index(), recorded.flow?)));
+    Ok(named
+        .map(|(index, flow)| Entry::new(index.to_string(), entry::flow(&flow, names)))
+        .collect())
+}
+
+fn flow_key(table: &FlowTable<'_>, index: u32, names: &Names) -> Result<Option<Entry>> {
+    let mut entries = table.entries(now()?)?.into_iter();
+    let recorded = entries.find(|recorded| recorded.at.index() == index);
+    let flow = recorded.and_then(|recorded| recorded.flow);
+    Ok(flow.map(|flow| Entry::new(index.to_string(), entry::flow(&flow, names))))
+}
+
+/// The tick that it is.
+fn now() -> Result<u32> {
+    Ok(Seen::tick_of(monotonic_ns()?))
 }
 
 fn tunnel(index: u32, path: &lbxdp_ebpf::abi::Path, names: &Names) -> Vec<Field> {

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
-use lbxdp_ebpf::abi::PATH_RESOLVED;
+use lbxdp_ebpf::abi::{ORIGIN_DOWN, OriginIndex, PATH_RESOLVED, Seen, Tracked};
 use lbxdp_ebpf::encap::{Shape, Tunnel, prepare};
 use lbxdp_ebpf::verdict::Action;
 use nix::sched::{CloneFlags, unshare};
@@ -225,6 +225,118 @@ fn pinned_maps_that_are_too_small_grow_with_what_they_hold_and_larger_ones_stay(
         let again = load(50, 1_000);
         assert_eq!(again.limits().origins, 20_000);
         assert_eq!(*again.content(), content);
+    });
+}
+
+/// In version 4 recorded flows stood in hash maps.
+#[test]
+fn all_that_version_4_holds_is_taken_over_with_its_recorded_flows() {
+    let test = "all_that_version_4_holds_is_taken_over_with_its_recorded_flows";
+    in_namespace(test, |pins| {
+        let mut first = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        first.sync(&desired()).unwrap();
+        first.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        let content = first.content().clone();
+        let (slot, origin) = content.origins.first_key_value().unwrap();
+        let folder = versioned(&pins.0);
+        let before = pins.0.join("v4");
+        std::fs::rename(&folder, &before).unwrap();
+        for name in ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS"] {
+            std::fs::remove_file(before.join(name)).unwrap();
+        }
+        let flow = |port| FlowKey {
+            source_port: Port::new(port),
+            ..FlowKey::EMPTY
+        };
+        for name in ["FLOWS", "OPENING"] {
+            let mut map = HashMap::<MapData, FlowKey, [u32; 6]>::create(10, 0).unwrap();
+            for (port, identity) in [(1, origin.identity), (2, !origin.identity)] {
+                let entry = [u32::from(*slot), identity, 77, 3, 1_000_000, 2];
+                map.insert(flow(port), entry, 0).unwrap();
+            }
+            map.pin(before.join(name)).unwrap();
+        }
+        drop(first);
+
+        let mut second = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        assert!(second.other_version_runs().unwrap());
+        assert_eq!(*second.content(), content);
+        assert!(second.sync(&desired()).unwrap().is_empty());
+        second.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        assert!(!before.exists());
+        let maps = second.maps();
+        let recorded = maps.flow_table().unwrap().entries(1_000_100).unwrap();
+        let expected = Tracked {
+            origin: *slot,
+            identity: origin.identity,
+            hash: 77,
+            listener: 3,
+            seen: Seen {
+                tick: 1_000_000,
+                state: 2,
+                ..Seen::NEVER
+            },
+        };
+        let tracked = |recorded: &Recorded| {
+            let flow = recorded.flow.unwrap();
+            (flow.key, Tracked::of(&flow, recorded.kept))
+        };
+        let all: Vec<_> = recorded.iter().map(tracked).collect();
+        assert_eq!(all, [(flow(1), expected)], "the other origin is gone");
+        let opening = maps.opening_table().unwrap();
+        assert!(opening.get(&flow(1), 1_000_100).unwrap().is_some());
+        assert!(opening.get(&flow(2), 1_000_100).unwrap().is_none());
+    });
+}
+
+/// Of an origin whose slot is given to another nothing stays recorded.
+#[test]
+fn flows_of_an_origin_that_is_gone_are_not_those_of_the_next() {
+    let test = "flows_of_an_origin_that_is_gone_are_not_those_of_the_next";
+    in_namespace(test, |pins| {
+        let mut dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        let mut desired = desired();
+        dataplane.sync(&desired).unwrap();
+        let slots: Vec<OriginIndex> = desired.origins.keys().copied().collect();
+        for (port, slot) in (1..).zip(&slots) {
+            let key = FlowKey {
+                source_port: Port::new(port),
+                ..FlowKey::EMPTY
+            };
+            let tracked = Tracked {
+                origin: *slot,
+                identity: desired.origins[slot].identity,
+                ..Tracked::EMPTY
+            };
+            for table in [
+                dataplane.maps().flow_table(),
+                dataplane.maps().opening_table(),
+            ] {
+                table.unwrap().record(key, &tracked);
+            }
+        }
+        let recorded = |dataplane: &Dataplane| -> Vec<Vec<OriginIndex>> {
+            let maps = dataplane.maps();
+            [maps.flow_table(), maps.opening_table()]
+                .map(|table| {
+                    let entries = table.unwrap().entries(0).unwrap().into_iter();
+                    let mut slots: Vec<_> = entries.map(|entry| entry.kept.origin).collect();
+                    slots.sort_unstable();
+                    slots
+                })
+                .to_vec()
+        };
+        assert_eq!(recorded(&dataplane), [slots.clone(), slots.clone()]);
+        // The state of an origin is no reason; its being another is.
+        for origin in desired.origins.values_mut() {
+            origin.flags |= ORIGIN_DOWN;
+        }
+        dataplane.sync(&desired).unwrap();
+        assert_eq!(recorded(&dataplane), [slots.clone(), slots.clone()]);
+        desired.origins.get_mut(&slots[0]).unwrap().identity += 1;
+        dataplane.sync(&desired).unwrap();
+        let left = slots[1..].to_vec();
+        assert_eq!(recorded(&dataplane), [left.clone(), left]);
     });
 }
 
