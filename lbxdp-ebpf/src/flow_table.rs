@@ -28,8 +28,8 @@ pub trait Store {
     fn set(&self, index: u32) -> Option<Self::Set<'_>>;
     /// Puts an entry in the place of `old`, in one step; false if that is not what is there.
     fn exchange(&self, at: Spot, old: FlowEntry, new: FlowEntry) -> bool;
-    /// Notes the tick in which a packet came.
-    fn touch(&self, at: Spot, tick: u16);
+    /// Notes when a packet came.
+    fn touch(&self, at: Spot, time: u16);
     /// Writes whose the entry is.
     fn name(&self, at: Spot, flow: &Flow);
 }
@@ -61,8 +61,8 @@ pub struct Found {
     pub at: Spot,
     /// The entry.
     pub entry: FlowEntry,
-    /// The low bits of the tick of the last packet.
-    pub tick: u16,
+    /// When the last packet came: [`FlowSet::time_of`].
+    pub time: u16,
 }
 
 impl Found {
@@ -70,8 +70,7 @@ impl Found {
     #[inline(always)]
     #[must_use]
     pub const fn kept(&self, now: u32) -> Kept {
-        let age = (now as u16).wrapping_sub(self.tick);
-        self.entry.kept(now.wrapping_sub(age as u32))
+        self.entry.kept(FlowSet::tick_of(self.time, now))
     }
 }
 
@@ -119,16 +118,17 @@ fn find_in<S: Store>(store: &S, index: u32, digest: u64) -> Option<Found> {
     let set = store.set(index)?;
     let (way, entry) = set.find(fingerprint(digest))?;
     let at = Spot { set: index, way };
-    let tick = *set.ticks.get(way as usize)?;
-    Some(Found { at, entry, tick })
+    let time = *set.times.get(way as usize)?;
+    Some(Found { at, entry, time })
 }
 
 /// Looks for a flow, and takes note of its packet; says what there is then.
 #[inline(always)]
 pub fn see<S: Store>(store: &S, digest: u64, sight: Sight) -> Option<Kept> {
     let found = find(store, digest)?;
-    if found.tick != sight.tick as u16 {
-        store.touch(found.at, sight.tick as u16);
+    let time = FlowSet::time_of(sight.tick);
+    if found.time != time {
+        store.touch(found.at, time);
     }
     let mut kept = found.kept(sight.tick);
     kept.see(sight);
@@ -144,13 +144,13 @@ pub fn see<S: Store>(store: &S, digest: u64, sight: Sight) -> Option<Kept> {
 /// Records a flow, in the place of what is recorded of it.
 #[inline(always)]
 pub fn record<S: Store>(store: &S, digest: u64, flow: &Flow, kept: Kept) -> Recording {
-    let tick = kept.seen.tick as u16;
+    let time = FlowSet::time_of(kept.seen.tick);
     let new = FlowEntry::new(fingerprint(digest), kept);
-    let Some((at, old)) = place(store, digest, tick) else {
+    let Some((at, old)) = place(store, digest, time) else {
         return Recording::Lost;
     };
     // Before the entry, lest the new flow be taken for a silent one.
-    store.touch(at, tick);
+    store.touch(at, time);
     if !store.exchange(at, old, new) {
         return Recording::Lost;
     }
@@ -164,16 +164,16 @@ pub fn record<S: Store>(store: &S, digest: u64, flow: &Flow, kept: Kept) -> Reco
 
 /// Where a flow is recorded, or is to be, and what is there.
 #[inline(always)]
-fn place<S: Store>(store: &S, digest: u64, tick: u16) -> Option<(Spot, FlowEntry)> {
+fn place<S: Store>(store: &S, digest: u64, time: u16) -> Option<(Spot, FlowEntry)> {
     if let Some(found) = find(store, digest) {
         return Some((found.at, found.entry));
     }
     let [first, second] = sets_of(digest, store.sets());
-    let here = store.set(first)?.vacancy(tick);
+    let here = store.set(first)?.vacancy(time);
     let (set, vacancy) = if here.used <= Vacancy::ENOUGH {
         (first, here)
     } else {
-        let there = store.set(second)?.vacancy(tick);
+        let there = store.set(second)?.vacancy(time);
         if there.is_better_than(here) {
             (second, there)
         } else {
@@ -199,8 +199,8 @@ pub fn forget<S: Store>(store: &S, digest: u64) {
 struct Vacancy {
     /// How many entries are taken.
     used: u32,
-    /// The way that is best to take: in bits from the 3rd, 2^16 if it is free, else for how many ticks
-    /// its flow has been silent.
+    /// The way that is best to take: in bits from the 3rd, 2^16 if it is free, else for how long its
+    /// flow has been silent.
     best: u32,
 }
 
@@ -262,11 +262,11 @@ impl FlowSet {
 
     /// Where there is room. Without a branch: the kernel would verify all that follows for each way.
     #[inline(always)]
-    fn vacancy(&self, tick: u16) -> Vacancy {
+    fn vacancy(&self, time: u16) -> Vacancy {
         let (mut used, mut best) = (0_u64, 0_u64);
-        for (way, (entry, last)) in (0_u64..).zip(self.entries.iter().zip(self.ticks)) {
+        for (way, (entry, last)) in (0_u64..).zip(self.entries.iter().zip(self.times)) {
             let is_used = highest_bit(u64::from(entry.fingerprint).wrapping_neg());
-            let age = u64::from(tick.wrapping_sub(last));
+            let age = u64::from(time.wrapping_sub(last));
             let rank = (age | (1 - is_used) << 16) << 3 | way;
             used += is_used;
             let higher = mask_of_negative(best.wrapping_sub(rank));

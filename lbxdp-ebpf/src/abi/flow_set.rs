@@ -11,8 +11,8 @@ use super::{Origin, OriginIndex, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Sig
 pub struct FlowSet {
     /// The entries, each [`FlowEntry::FREE`] or a flow's.
     pub entries: [FlowEntry; Self::WAYS],
-    /// The low bits of the tick ([`Seen::tick`]) in which the last packet of each came.
-    pub ticks: [u16; Self::WAYS],
+    /// When the last packet of each came: [`FlowSet::time_of`].
+    pub times: [u16; Self::WAYS],
     /// Zero.
     pub reserved: [u8; 4],
 }
@@ -148,12 +148,64 @@ impl Kept {
 }
 
 impl FlowSet {
-    /// Flows of a set: with the ticks, as many as a cache line has room for.
+    /// Flows of a set: with the times, as many as a cache line has room for.
     pub const WAYS: usize = 6;
     /// A set of no flow.
     pub const EMPTY: Self = Self {
         entries: [FlowEntry::FREE; Self::WAYS],
-        ticks: [0; Self::WAYS],
+        times: [0; Self::WAYS],
         reserved: [0; 4],
     };
+
+    /// A tick ([`Seen::tick`]) as it stands here: in units of two, so that all times of a day and a half
+    /// are told from each other.
+    #[inline(always)]
+    #[must_use]
+    pub const fn time_of(tick: u32) -> u16 {
+        (tick >> Self::TIME_SHIFT) as u16
+    }
+
+    /// The last tick before the end of `now` that stands here as `time`, or the one before that.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tick_of(time: u16, now: u32) -> u32 {
+        let age = Self::time_of(now).wrapping_sub(time);
+        (now >> Self::TIME_SHIFT).wrapping_sub(age as u32) << Self::TIME_SHIFT
+    }
+
+    const TIME_SHIFT: u32 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_flow_was_seen_is_known_for_a_day_and_a_half() {
+        const HOURS_36: u32 = (36_u64 * 3_600 * 1_000_000_000 / Seen::TICK_NS) as u32;
+        for now in [HOURS_36, HOURS_36 + 1, 0x1_fffe, 0x7fff_ffff, u32::MAX] {
+            for age in [0, 1, 2, 299, 70_000, HOURS_36] {
+                let seen = now - age;
+                let tick = FlowSet::tick_of(FlowSet::time_of(seen), now);
+                assert_eq!(tick, seen & !1, "{age} ticks before {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_says_what_it_was_made_of() {
+        let kept = Kept {
+            origin: 0xabcd,
+            identity: identity_bits(0x1234_5678),
+            seen: Seen {
+                tick: 77,
+                state: SEEN_ESTABLISHED | SEEN_FIN,
+                ..Seen::NEVER
+            },
+        };
+        let entry = FlowEntry::new(0x8765_4321, kept);
+        assert_eq!(entry.kept(77), kept);
+        assert_eq!(FlowEntry::of_number(entry.number()), entry);
+        assert_eq!(entry.read(), entry);
+    }
 }

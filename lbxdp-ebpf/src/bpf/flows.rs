@@ -58,11 +58,11 @@ macro_rules! store {
             }
 
             #[inline(always)]
-            fn touch(&self, at: Spot, tick: u16) {
+            fn touch(&self, at: Spot, time: u16) {
                 // SAFETY: as in `set`.
                 let set = $sets.get_ptr_mut(at.set).map(|set| unsafe { &mut *set });
-                if let Some(last) = set.and_then(|set| set.ticks.get_mut(at.way as usize)) {
-                    *last = tick;
+                if let Some(last) = set.and_then(|set| set.times.get_mut(at.way as usize)) {
+                    *last = time;
                 }
             }
 
@@ -132,7 +132,7 @@ pub(super) fn opening(digest: u64, now: u32) -> Option<Kept> {
 /// In the place of control bits: nothing is to be noted.
 const UNSEEN: u32 = 1 << 8;
 
-/// A table has the flow; below is the tick of its last packet, and the lower half of its entry.
+/// A table has the flow; below is the time of its last packet, and the lower half of its entry.
 const FOUND: u64 = 1 << 63;
 /// The table is `OPENING`.
 const FIRST: u64 = 1 << 62;
@@ -163,14 +163,14 @@ extern "C" fn lbxdp_opening(digest: u64) -> u64 {
 
 #[inline(always)]
 fn opening_number(digest: u64) -> u64 {
-    // Of a tick no more comes back than there is of it here, whatever tick it is now.
+    // Of a tick no more comes back than stands here, whatever tick it is now.
     let found = flow_table::find(&Opening, digest);
     found.map_or(0, |found| FIRST | number(found.kept(0)))
 }
 
 #[inline(always)]
 fn number(kept: Kept) -> u64 {
-    FOUND | u64::from(kept.seen.tick as u16) << 32 | FlowEntry::new(0, kept).number()
+    FOUND | u64::from(FlowSet::time_of(kept.seen.tick)) << 32 | FlowEntry::new(0, kept).number()
 }
 
 #[inline(always)]
@@ -178,7 +178,7 @@ fn found(number: u64, now: u32) -> Option<Kept> {
     let found = Found {
         at: Spot { set: 0, way: 0 },
         entry: FlowEntry::of_number(number),
-        tick: (number >> 32) as u16,
+        time: (number >> 32) as u16,
     };
     (number & FOUND != 0).then(|| found.kept(now))
 }

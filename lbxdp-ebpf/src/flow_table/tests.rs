@@ -72,9 +72,9 @@ impl Store for Table {
         true
     }
 
-    fn touch(&self, at: Spot, tick: u16) {
+    fn touch(&self, at: Spot, time: u16) {
         let mut set = self.sets[at.set as usize].get();
-        set.ticks[at.way as usize] = tick;
+        set.times[at.way as usize] = time;
         self.sets[at.set as usize].set(set);
     }
 
@@ -197,10 +197,10 @@ fn who_was_silent_longest_is_pushed_out() {
     let table = Table::of(1);
     let silent = mix(3);
     for digest in digests(6) {
-        // Also where the low bits of the tick begin anew.
-        table.put(digest, if digest == silent { 0xfff0 } else { 0x1_0002 });
+        // Also where the bits of the time begin anew.
+        table.put(digest, if digest == silent { 0x1_fff0 } else { 0x2_0002 });
     }
-    assert_eq!(table.put(mix(7), 0x1_0003), Recording::Evicting);
+    assert_eq!(table.put(mix(7), 0x2_0003), Recording::Evicting);
     assert_eq!(find(&table, silent), None);
     for digest in digests(7).filter(|digest| *digest != silent) {
         assert!(find(&table, digest).is_some());

@@ -68,12 +68,12 @@ impl<'a> FlowTable<'a> {
             let Some(set) = self.sets.read(index) else {
                 break;
             };
-            for (way, (entry, tick)) in (0..).zip(set.entries.into_iter().zip(set.ticks)) {
+            for (way, (entry, time)) in (0..).zip(set.entries.into_iter().zip(set.times)) {
                 if entry == FlowEntry::FREE {
                     continue;
                 }
                 let at = Spot { set: index, way };
-                let kept = Found { at, entry, tick }.kept(now);
+                let kept = Found { at, entry, time }.kept(now);
                 entries.push(Recorded {
                     at,
                     entry,
@@ -114,7 +114,7 @@ impl<'a> FlowTable<'a> {
         let Some(found) = flow_table::find(self, self.digest(key)) else {
             return Ok(None);
         };
-        let Found { at, entry, tick: _ } = found;
+        let Found { at, entry, time: _ } = found;
         let mut recorded = Recorded {
             at,
             entry,
@@ -186,8 +186,8 @@ impl Store for FlowTable<'_> {
         self.sets.exchange(at, old, new)
     }
 
-    fn touch(&self, at: Spot, tick: u16) {
-        self.sets.touch(at, tick);
+    fn touch(&self, at: Spot, time: u16) {
+        self.sets.touch(at, time);
     }
 
     fn name(&self, at: Spot, flow: &Flow) {

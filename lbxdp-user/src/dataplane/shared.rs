@@ -20,7 +20,7 @@ pub(super) struct Shared {
 #[repr(C, align(64))]
 struct SharedSet {
     entries: [AtomicU64; FlowSet::WAYS],
-    ticks: [AtomicU16; FlowSet::WAYS],
+    times: [AtomicU16; FlowSet::WAYS],
     reserved: [u8; 4],
 }
 
@@ -64,15 +64,15 @@ impl Shared {
     /// A set, as it is now: each entry by itself.
     pub(super) fn read(&self, index: u32) -> Option<FlowSet> {
         let set = self.set(index)?;
-        // First the entries: an entry is written after its tick.
+        // First the entries: an entry is written after its time.
         let entries = set
             .entries
             .each_ref()
             .map(|entry| FlowEntry::of_number(entry.load(Ordering::Acquire)));
-        let ticks = set.ticks.each_ref();
+        let times = set.times.each_ref();
         Some(FlowSet {
             entries,
-            ticks: ticks.map(|tick| tick.load(Ordering::Relaxed)),
+            times: times.map(|time| time.load(Ordering::Relaxed)),
             reserved: set.reserved,
         })
     }
@@ -89,11 +89,11 @@ impl Shared {
         })
     }
 
-    /// Writes the tick of an entry.
-    pub(super) fn touch(&self, at: Spot, tick: u16) {
+    /// Writes the time of an entry.
+    pub(super) fn touch(&self, at: Spot, time: u16) {
         let set = self.set(at.set);
-        if let Some(last) = set.and_then(|set| set.ticks.get(at.way as usize)) {
-            last.store(tick, Ordering::Relaxed);
+        if let Some(last) = set.and_then(|set| set.times.get(at.way as usize)) {
+            last.store(time, Ordering::Relaxed);
         }
     }
 }
