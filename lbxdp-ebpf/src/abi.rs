@@ -49,7 +49,7 @@ pub(crate) use pod::abi_type;
 #[cfg(not(target_arch = "bpf"))]
 pub use range::prefixes;
 pub use range::{RangeKey, Side};
-pub use row::{ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Table};
+pub use row::{Owner, Owners, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Table};
 pub use service::{
     LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT, LISTENER_SOURCE_HASH, LISTENER_UDP_MOVE,
     Listener, Reverse, Service,
@@ -71,6 +71,8 @@ pub mod capacity {
     pub const TABLES: u32 = 1_024;
     /// Rows of all tables, both halves.
     pub const ROWS: u32 = 1 << 20;
+    /// Pairs of rows.
+    pub const OWNERS: u32 = ROWS / 2;
     /// Origins; an [`OriginIndex`](super::OriginIndex) addresses all of them.
     pub const ORIGINS: u32 = 16_384;
     /// Tunnels.

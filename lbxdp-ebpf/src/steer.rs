@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::abi::{Listener, NODE_RANGES, Node, Reverse, Row, Service, Side};
+use crate::abi::{Listener, NODE_RANGES, Node, Reverse, Service, Side};
 use crate::hash;
 use crate::tables::Tables;
 use crate::verdict::Reason;
@@ -47,16 +47,21 @@ fn find_range<T: Tables>(tables: &T, node: &Node, key: &mut Service, side: Side)
     Some(())
 }
 
-/// The row that a flow hashes to, and how many rows the table had to which its previous owners refer.
+/// Where a flow's row is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its index in `ROWS`.
+    pub row: u32,
+    /// How many rows the table had to which the row's previous owners refer.
+    pub previous_rows: u32,
+}
+
+/// The row that a flow hashes to.
 ///
 /// # Errors
 /// The listener has no rows.
 #[inline(always)]
-pub fn row<'t, T: Tables>(
-    tables: &'t T,
-    listener: &Listener,
-    flow_hash: u32,
-) -> Result<(T::Ref<'t, Row>, u32), Reason> {
+pub fn row<T: Tables>(tables: &T, listener: &Listener, flow_hash: u32) -> Result<Place, Reason> {
     let table = tables.table(listener.table).ok_or(Reason::NoTable)?;
     if table.rows == 0 {
         return Err(Reason::NoTable);
@@ -68,10 +73,10 @@ pub fn row<'t, T: Tables>(
     } else {
         (second, of_second)
     };
-    let row = tables
-        .row(half.wrapping_add(hash::reduce(flow_hash, table.rows)))
-        .ok_or(Reason::NoTable)?;
-    Ok((row, previous_rows))
+    Ok(Place {
+        row: half.wrapping_add(hash::reduce(flow_hash, table.rows)),
+        previous_rows,
+    })
 }
 
 /// The key of a transport address in a VNet.

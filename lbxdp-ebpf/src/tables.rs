@@ -4,8 +4,8 @@ use core::ops::Deref;
 
 use crate::abi::{
     Address, Allowance, Flow, FlowKey, Fragment, Kept, Listener, Mapping, Node, Origin,
-    OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side, Sight,
-    Table, TunnelIndex, Vlan, VnetId,
+    OriginIndex, Owner, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side,
+    Sight, Table, TunnelIndex, Vlan, VnetId,
 };
 use crate::flow_table::Recording;
 use crate::fragment;
@@ -30,6 +30,8 @@ pub trait Tables {
     fn listener(&self, key: &Service) -> Option<Self::Ref<'_, Listener>>;
     /// Where a table's rows are.
     fn table(&self, index: u32) -> Option<Self::Ref<'_, Table>>;
+    /// The owner of a row, by the row's index in `ROWS`.
+    fn owner(&self, row: u32) -> Option<Owner>;
     /// A row, by its index in `ROWS`.
     fn row(&self, index: u32) -> Option<Self::Ref<'_, Row>>;
     /// An origin.

@@ -13,12 +13,13 @@
 
 use crate::abi::{
     Allowance, Flow, FlowCounts, FlowKey, Kept, LISTENER_QUIC, LISTENER_UDP_MOVE, Listener, Node,
-    ORIGIN_DOWN, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Row, Seen, Sight,
+    ORIGIN_DOWN, Origin, OriginIndex, Owner, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Seen, Sight,
     identity_bits,
 };
 use crate::flow_table::Recording;
 use crate::frame::Frame;
 use crate::hash;
+use crate::steer::Place;
 use crate::tables::Tables;
 use crate::wire::{IPPROTO_UDP, QuicLong, TCP_ACK, TCP_SYN};
 
@@ -30,8 +31,10 @@ pub struct Request {
     pub digest: u64,
     /// The flow, as it is recorded; the identity is that of the origin that is chosen.
     pub flow: Flow,
-    /// The row.
-    pub row: Row,
+    /// The row, by its index in `ROWS`.
+    pub row: u32,
+    /// Its owner.
+    pub owner: Owner,
     /// How many rows the table had to which the row's previous owners refer.
     pub previous_rows: u32,
     /// Offset of what is above UDP.
@@ -69,7 +72,12 @@ impl Request {
     pub const EMPTY: Self = Self {
         digest: 0,
         flow: Flow::EMPTY,
-        row: Row::VACANT,
+        row: 0,
+        owner: Owner {
+            current: Origin::NONE,
+            flags: 0,
+            reserved: 0,
+        },
         previous_rows: 0,
         payload: 0,
         listener_flags: 0,
@@ -85,12 +93,13 @@ impl Request {
     /// Makes it that of a flow whose row is found by `hash`. What its packet shows is still to be
     /// written, and who it is ([`Self::begin`]). Each field by itself: the kernel's stack is small.
     #[inline(always)]
-    pub const fn ask(&mut self, hash: u32, listener: &Listener, row: Row, previous_rows: u32) {
+    pub const fn ask(&mut self, hash: u32, listener: &Listener, at: Place, owner: Owner) {
         self.flow.hash = hash;
         self.flow.listener = listener.counter;
         self.listener_flags = listener.flags as u8;
-        self.row = row;
-        self.previous_rows = previous_rows;
+        self.row = at.row;
+        self.owner = owner;
+        self.previous_rows = at.previous_rows;
     }
 
     /// Makes it that of this flow, of which nothing is decided yet.
@@ -125,8 +134,11 @@ impl Request {
 
     /// The row's owner before, for this flow.
     #[inline(always)]
-    const fn previous(&self) -> OriginIndex {
-        let [even, odd] = self.row.previous;
+    fn previous<T: Tables>(&self, tables: &T) -> OriginIndex {
+        let Some(row) = tables.row(self.row) else {
+            return Origin::NONE;
+        };
+        let [even, odd] = row.previous;
         if hash::reduce(self.flow.hash, self.previous_rows) & 1 == 0 {
             even
         } else {
@@ -181,7 +193,7 @@ pub fn follow<F: Frame, T: Tables>(
 #[inline(always)]
 pub fn decide<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request) {
     let shows = shows(frame, request);
-    let Row { current, flags, .. } = request.row;
+    let Owner { current, flags, .. } = request.owner;
     if flags & ROW_LOOKUP != 0 && recorded(tables, request, shows).is_some() {
         request.is_hit = 1;
         return;
@@ -190,7 +202,7 @@ pub fn decide<F: Frame, T: Tables>(frame: &F, tables: &T, request: &mut Request)
         Shows::Opens | Shows::Moves => None,
         Shows::Continues | Shows::Nothing if flags & ROW_GENERATION == 0 => None,
         Shows::Continues | Shows::Nothing => {
-            let previous = request.previous();
+            let previous = request.previous(tables);
             usable(tables, previous).map(|identity| (previous, identity))
         }
     };

@@ -95,6 +95,10 @@ impl Dataplane {
     pub fn load(options: &LoadOptions) -> Result<Self> {
         let (ebpf, layout) = load::load(options)?;
         let writer = MapWriter::take(LiveMaps::open_at(&options.pin_path, layout.grows())?)?;
+        if versions::is_running(&options.pin_path)? {
+            // It may have rows, and no such map.
+            writer.derive_owners()?;
+        }
         Ok(Self {
             ebpf,
             attached: programs::attached(options.trace_packets),

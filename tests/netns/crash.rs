@@ -94,7 +94,7 @@ fn an_upgrade_to_another_map_abi_loses_no_request() -> Result<()> {
         edge.kill_9()?;
         let before = pins.join(version);
         std::fs::rename(&now, &before)?;
-        for name in ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS"] {
+        for name in ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS", "OWNERS"] {
             std::fs::remove_file(before.join(name))?;
         }
         served_since(&load, Instant::now())?;

@@ -16,6 +16,24 @@ pub struct Row {
     pub epoch: u8,
 }
 
+/// What of a row each packet needs (map `OWNERS`), beside its [`Row`]: half as much, so that more rows
+/// are in the caches.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Owner {
+    /// [`Row::current`].
+    pub current: OriginIndex,
+    /// [`Row::flags`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+/// The owners of two rows, the first of which has an even index: an entry of map `OWNERS`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Owners(pub [Owner; 2]);
+
 /// Flows of this row may stand in the flow table.
 pub const ROW_LOOKUP: u8 = 1;
 /// The owner is not the base owner: this row will move back, so its flows are recorded.
@@ -42,10 +60,40 @@ pub struct Table {
 
 abi_type! {
     Row: 8 = [OriginIndex, [OriginIndex; 2], u8, u8];
+    Owner: 4 = [OriginIndex, u8, u8];
+    Owners: 8 = [[Owner; 2]];
     Table: 24 = [[u32; 2], u32, u32, [u32; 2]];
 }
 
+impl Owners {
+    /// Where in map `OWNERS` the owner of a row is: the entry, and which of the two.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(row: u32) -> (u32, usize) {
+        (row >> 1, (row & 1) as usize)
+    }
+
+    /// The owner of a row, in the entry that it is in.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(&self, row: u32) -> Owner {
+        let [even, odd] = self.0;
+        if row & 1 == 0 { even } else { odd }
+    }
+}
+
 impl Row {
+    /// What of it each packet needs.
+    #[inline(always)]
+    #[must_use]
+    pub const fn owner(&self) -> Owner {
+        Owner {
+            current: self.current,
+            flags: self.flags,
+            reserved: 0,
+        }
+    }
+
     /// A row that nobody owns.
     pub const VACANT: Self = Self::owned_by(Origin::NONE);
 

@@ -15,9 +15,9 @@ use aya_ebpf::programs::XdpContext;
 use core::hint::black_box;
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, Entity, EntityKey, Flow, FlowCounts, FlowKey, Fragment,
-    FragmentKey, Heartbeat, Kept, Listener, Mapping, Node, Origin, OriginIndex, Path, Peer,
-    PeerKey, Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Sight, Table,
-    Traffic, TunnelIndex, Vlan, VnetId, capacity,
+    FragmentKey, Heartbeat, Kept, Listener, Mapping, Node, Origin, OriginIndex, Owner, Owners,
+    Path, Peer, PeerKey, Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side,
+    Sight, Table, Traffic, TunnelIndex, Vlan, VnetId, capacity,
 };
 use lbxdp_ebpf::flow_table::Recording;
 use lbxdp_ebpf::fragment;
@@ -47,6 +47,8 @@ static REVERSE: HashMap<Service, Reverse, SERVICES> = HashMap::new();
 static TABLES: Array<Table, { capacity::TABLES as usize }> = Array::new();
 #[btf_map]
 static ROWS: Array<Row, { capacity::ROWS as usize }> = Array::new();
+#[btf_map]
+static OWNERS: Array<Owners, { capacity::OWNERS as usize }> = Array::new();
 #[btf_map]
 static ORIGINS: Array<Origin, ORIGIN_SLOTS> = Array::new();
 #[btf_map]
@@ -131,6 +133,12 @@ impl<C: Context> Tables for Maps<C> {
     #[inline(always)]
     fn table(&self, index: u32) -> Option<&Table> {
         TABLES.get(index)
+    }
+
+    #[inline(always)]
+    fn owner(&self, row: u32) -> Option<Owner> {
+        let (entry, which) = Owners::place(row);
+        OWNERS.get(entry)?.0.get(which).copied()
     }
 
     #[inline(always)]

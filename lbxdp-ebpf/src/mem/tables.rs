@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Entries;
 use crate::abi::{
     Address, Allowance, Datagram, Flow, FlowKey, Fragment, FragmentKey, Kept, Listener, Mapping,
-    Node, Origin, OriginIndex, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row,
+    Node, Origin, OriginIndex, Owner, Path, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row,
     Service, Session, Side, Sight, Table, Tracked, TunnelIndex, Vlan, VnetId,
 };
 use crate::flow_table::Recording;
@@ -106,6 +106,10 @@ impl Tables for MemTables {
 
     fn table(&self, index: u32) -> Option<Found<Table>> {
         found(&self.tables, &index)
+    }
+
+    fn owner(&self, row: u32) -> Option<Owner> {
+        self.rows.get(&row).map(Row::owner)
     }
 
     fn row(&self, index: u32) -> Option<Found<Row>> {

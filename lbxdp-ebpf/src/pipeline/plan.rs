@@ -177,11 +177,12 @@ fn owner<'t, F: Steps, T: Tables>(
     hash: u32,
     risk: &mut track::Request,
 ) -> Result<(OriginIndex, T::Ref<'t, Origin>), Reason> {
-    let (row, previous_rows) = steer::row(tables, listener, hash)?;
+    let at = steer::row(tables, listener, hash)?;
+    let row = tables.row(at.row).ok_or(Reason::NoTable)?;
     let mut index = row.current;
     if row.flags != 0 {
         let is_aside = subject.ports.related | subject.ip.is_later_fragment();
-        risk.ask(hash, listener, *row, previous_rows);
+        risk.ask(hash, listener, at, row.owner());
         risk.payload = (subject.ip.payload() + size_of::<Udp>()) as u16;
         risk.tcp_flags = subject.ports.tcp_flags;
         risk.aside = is_aside.into();

@@ -1,10 +1,12 @@
 use super::*;
-use crate::abi::{Address, Mode, Node, OriginIndex, Port};
+use crate::abi::{Address, Mode, Node, OriginIndex, Port, Row};
 use crate::mem::{MemFrame, MemTables};
 use crate::wire::{IPPROTO_TCP, TCP_FIN};
 
 const OLD: OriginIndex = 1;
 const NEW: OriginIndex = 2;
+/// The row, which `NEW` has, and `OLD` had.
+const ROW: u32 = 3;
 
 fn tables() -> MemTables {
     let origin = |identity| Origin {
@@ -12,12 +14,17 @@ fn tables() -> MemTables {
         identity,
         ..Origin::EMPTY
     };
+    let row = Row {
+        previous: [OLD; 2],
+        ..Row::owned_by(NEW)
+    };
     MemTables {
         node: Some(Node {
             flow_interval_ns: Allowance::FLOW_INTERVAL_NS,
             ..Node::default()
         }),
         origins: [(OLD, origin(11)), (NEW, origin(12))].into(),
+        rows: [(ROW, row)].into(),
         ..MemTables::default()
     }
 }
@@ -25,11 +32,11 @@ fn tables() -> MemTables {
 /// A segment of a flow in a row that `NEW` has, and `OLD` had.
 fn ask(tables: &MemTables, flags: u8, tcp_flags: u8) -> OriginIndex {
     let mut request = Request {
-        row: Row {
+        row: ROW,
+        owner: Owner {
             current: NEW,
-            previous: [OLD; 2],
             flags,
-            epoch: 0,
+            reserved: 0,
         },
         previous_rows: 7,
         tcp_flags,
@@ -84,11 +91,11 @@ fn quiet_rows_and_errors_record_nothing() {
         assert_eq!(ask(&tables, ROW_LOOKUP, tcp_flags), NEW);
     }
     let mut error = Request {
-        row: Row {
+        row: ROW,
+        owner: Owner {
             current: NEW,
-            previous: [OLD; 2],
             flags: EDITED | ROW_INSERT,
-            epoch: 0,
+            reserved: 0,
         },
         aside: 1,
         ..Request::EMPTY

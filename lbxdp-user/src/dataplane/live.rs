@@ -10,9 +10,9 @@ use aya::Pod;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use lbxdp_ebpf::abi::{
-    Allowance, Flow, FlowKey, Fragment, Kept, Listener, Mapping, Node, Origin, OriginIndex,
-    Path as OriginPath, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service, Session,
-    Side, Sight, Table, TunnelIndex, Vlan, VnetId,
+    Allowance, Flow, FlowKey, Fragment, Kept, Listener, Mapping, Node, Origin, OriginIndex, Owner,
+    Owners, Path as OriginPath, Peer, PeerKey, Port, RangeKey, Reverse, RouteKey, Row, Service,
+    Session, Side, Sight, Table, TunnelIndex, Vlan, VnetId,
 };
 use lbxdp_ebpf::flow_table::{self, Recording};
 use lbxdp_ebpf::fragment;
@@ -172,6 +172,12 @@ impl Tables for LiveTables<'_> {
         self.of_array(&self.maps.tables, index, "TABLES")
             .filter(|table| table.rows != 0)
             .map(Copied)
+    }
+
+    fn owner(&self, row: u32) -> Option<Owner> {
+        let (entry, _) = Owners::place(row);
+        let owners = self.of_array(&self.maps.owners, entry, "OWNERS")?;
+        Some(owners.of(row))
     }
 
     fn row(&self, index: u32) -> Option<Copied<Row>> {

@@ -11,8 +11,9 @@ use aya::maps::{
 };
 use lbxdp_ebpf::abi::{
     Allowance, Count, Datagram, Entity, EntityKey, EntityKind, Flow, FlowCounts, FlowKey, FlowSet,
-    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Path as OriginPath, Peer,
-    PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic, Vlan,
+    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, OriginIndex, Owners,
+    Path as OriginPath, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session,
+    Table, Traffic, Vlan,
 };
 
 use super::check::Limits;
@@ -31,6 +32,7 @@ pub struct LiveMaps {
     pub reverse: HashMap<MapData, Service, Reverse>,
     pub tables: Array<MapData, Table>,
     pub rows: Array<MapData, Row>,
+    pub owners: Array<MapData, Owners>,
     pub origins: Array<MapData, Origin>,
     pub peers: HashMap<MapData, PeerKey, Peer>,
     pub tunnels: Array<MapData, OriginPath>,
@@ -91,6 +93,7 @@ impl LiveMaps {
             reverse: pins.open("REVERSE")?,
             tables: pins.open("TABLES")?,
             rows: pins.open("ROWS")?,
+            owners: pins.open("OWNERS")?,
             origins: pins.open("ORIGINS")?,
             peers: pins.open("PEERS")?,
             tunnels: pins.open("TUNNELS")?,
@@ -123,7 +126,7 @@ impl LiveMaps {
             listeners: max_entries(self.listeners.map())?,
             reverse: max_entries(self.reverse.map())?,
             tables: self.tables.len(),
-            rows: self.rows.len(),
+            rows: self.rows.len().min(self.owners.len().saturating_mul(2)),
             // Slots behind the last index cannot be named.
             origins: self.origins.len().min(Origin::NONE.into()),
             peers: max_entries(self.peers.map())?,
@@ -372,7 +375,9 @@ impl LiveMaps {
                 absent(self.ranges.remove(&Key::new(bits, key))).context("map RANGES")
             }
             Write::Rows { first, rows } => {
-                kernel::write_array(self.rows.map().fd().as_fd(), first, rows).context("map ROWS")
+                kernel::write_array(self.rows.map().fd().as_fd(), first, rows)
+                    .context("map ROWS")?;
+                self.write_owners(first, rows)
             }
             Write::PreviousRows { index, table } | Write::Publish { index, table, .. } => {
                 self.tables.set(index, table, 0).context("map TABLES")
@@ -393,6 +398,33 @@ impl LiveMaps {
                 absent(self.listeners.remove(&key)).context("map LISTENERS")
             }
         }
+    }
+
+    /// Writes what each packet needs of rows. An entry has room for two, of which the other one may be
+    /// of another table: that stays as it is.
+    pub(super) fn write_owners(&self, first: u32, rows: &[Row]) -> Result<()> {
+        let map = self.owners.map().fd();
+        let Some(last) = u32::try_from(rows.len())
+            .ok()
+            .and_then(|count| (first + count).checked_sub(1))
+        else {
+            return Ok(());
+        };
+        let (first_entry, _) = Owners::place(first);
+        let (last_entry, _) = Owners::place(last);
+        let mut owners = vec![Owners::default(); (last_entry + 1 - first_entry) as usize];
+        for (entry, at) in [(first_entry, first), (last_entry, last)] {
+            // Only where one of the two is not ours.
+            if at == first && first % 2 == 1 || at == last && last % 2 == 0 {
+                let place = (entry - first_entry) as usize;
+                owners[place] = self.owners.get(&entry, 0).context("map OWNERS")?;
+            }
+        }
+        for (index, row) in (first..).zip(rows) {
+            let (entry, which) = Owners::place(index);
+            owners[(entry - first_entry) as usize].0[which] = row.owner();
+        }
+        kernel::write_array(map.as_fd(), first_entry, &owners).context("map OWNERS")
     }
 
     /// Lets no datagram be bound to an origin whose slot is given to somebody else.

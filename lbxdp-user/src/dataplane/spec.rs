@@ -6,8 +6,9 @@ use aya::maps::MapType;
 use aya::maps::lpm_trie::Key;
 use lbxdp_ebpf::abi::{
     ABI_VERSION, Allowance, Count, Datagram, Entity, EntityKey, Flow, FlowCounts, FlowKey, FlowSet,
-    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, Path as OriginPath, Peer, PeerKey,
-    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic, Vlan, capacity,
+    FragmentKey, Heartbeat, Listener, Mapping, Node, Origin, Owners, Path as OriginPath, Peer,
+    PeerKey, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Table, Traffic, Vlan,
+    capacity,
 };
 use lbxdp_ebpf::verdict::Reason;
 
@@ -70,7 +71,7 @@ const fn counters<V>(name: &'static str, max_entries: u32, about: &'static str) 
 pub(super) const PORT_SETS: u32 = 65_536 / 64;
 
 /// All maps of the ABI.
-pub const MAPS: [MapSpec; 26] = [
+pub const MAPS: [MapSpec; 27] = [
     array::<Node>("NODE", 1, "settings of the node"),
     array::<Heartbeat>("HEARTBEAT", 1, "when the agent last confirmed the tables"),
     hash::<Service, Listener>("LISTENERS", capacity::SERVICES, "listener to table"),
@@ -88,6 +89,11 @@ pub const MAPS: [MapSpec; 26] = [
         "ROWS",
         capacity::ROWS,
         "owners of the flows that hash to a row",
+    ),
+    array::<Owners>(
+        "OWNERS",
+        capacity::OWNERS,
+        "the same, as far as each packet needs it",
     ),
     array::<Origin>("ORIGINS", capacity::ORIGINS, "origins, and the way to each"),
     hash::<PeerKey, Peer>("PEERS", capacity::TUNNELS, "far ends of tunnels"),

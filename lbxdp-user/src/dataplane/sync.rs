@@ -7,7 +7,7 @@ use lbxdp_ebpf::abi::{Heartbeat, OriginIndex};
 use nix::time::{ClockId, clock_gettime};
 
 use super::check::{Limits, PlanError};
-use super::content::Content;
+use super::content::{Content, Published};
 use super::desired::{Desired, Revision};
 use super::maps::LiveMaps;
 use super::plan::{Write, plan, revise, revised_origins};
@@ -55,6 +55,16 @@ impl MapWriter {
             limits: maps.limits()?,
             maps,
         })
+    }
+
+    /// Writes what each packet needs of the rows in force.
+    pub(super) fn derive_owners(&self) -> Result<()> {
+        for Published { table, rows } in self.content.tables.values() {
+            let [first, second] = table.halves;
+            let half = if table.active == 1 { second } else { first };
+            self.maps.write_owners(half, rows)?;
+        }
+        Ok(())
     }
 
     /// What the maps hold.

@@ -8,9 +8,9 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, PerCpuValues};
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, EntityKind, Flow, FlowCounts, FlowKey, FlowSet, Fragment,
-    FragmentKey, Heartbeat, Listener, Mapping, Mode, Node, Origin, Path as OriginPath, Peer,
-    PeerKey, Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table, Tags,
-    Traffic, Vlan, VnetId,
+    FragmentKey, Heartbeat, Listener, Mapping, Mode, Node, Origin, Owners, Path as OriginPath,
+    Peer, PeerKey, Port, PortSet, RangeKey, Reverse, RouteKey, Row, Service, Session, Side, Table,
+    Tags, Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::tables::Tables;
 use lbxdp_ebpf::verdict::Reason;
@@ -59,6 +59,7 @@ impl Pins {
             HashMap<Service, Reverse> "REVERSE" 0;
             Array<Table> "TABLES" 0;
             Array<Row> "ROWS" 0;
+            Array<Owners> "OWNERS" 0;
             Array<Origin> "ORIGINS" 0;
             HashMap<PeerKey, Peer> "PEERS" 0;
             Array<OriginPath> "TUNNELS" 0;

@@ -34,6 +34,7 @@ pub fn map_sizes(config: &Config) -> Result<BTreeMap<&'static str, u32>, OutOfSl
         ("REVERSE", desired.reverse.len()),
         ("TABLES", count),
         ("ROWS", rows),
+        ("OWNERS", rows / 2 + 1),
         ("ORIGINS", origins),
         ("ORIGIN_COUNTERS", origins),
         ("PEERS", tunnels),

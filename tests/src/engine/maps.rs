@@ -9,8 +9,8 @@ use aya::{Ebpf, Pod};
 use lbxdp::dataplane::FlowTable;
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, Flow, FlowCounts, FlowKey, FlowSet, FragmentKey, Kept,
-    Listener, Mapping, Node, Origin, Path, Peer, PeerKey, PortSet, RangeKey, Reverse, RouteKey,
-    Row, Service, Session, Table, Tracked, Traffic, Vlan, VnetId,
+    Listener, Mapping, Node, Origin, Owners, Path, Peer, PeerKey, PortSet, RangeKey, Reverse,
+    RouteKey, Row, Service, Session, Table, Tracked, Traffic, Vlan, VnetId,
 };
 use lbxdp_ebpf::flow_table::Recording;
 use lbxdp_ebpf::mem::MemTables;
@@ -30,6 +30,7 @@ pub(super) struct Maps {
     reverse: HashMap<MapData, Service, Reverse>,
     tables: Array<MapData, Table>,
     rows: Array<MapData, Row>,
+    owners: Array<MapData, Owners>,
     origins: Array<MapData, Origin>,
     peers: HashMap<MapData, PeerKey, Peer>,
     tunnels: Array<MapData, Path>,
@@ -137,6 +138,7 @@ impl Maps {
             reverse: take(ebpf, "REVERSE")?,
             tables: take(ebpf, "TABLES")?,
             rows: take(ebpf, "ROWS")?,
+            owners: take(ebpf, "OWNERS")?,
             origins: take(ebpf, "ORIGINS")?,
             peers: take(ebpf, "PEERS")?,
             tunnels: take(ebpf, "TUNNELS")?,
@@ -213,6 +215,8 @@ impl Maps {
         hash(&mut self.peers, &now.peers, peers).context("map PEERS")?;
         array(&mut self.tables, &now.tables, tables, Table::default()).context("map TABLES")?;
         array(&mut self.rows, &now.rows, rows, Row::VACANT).context("map ROWS")?;
+        let (old, new) = (owners(&now.rows), owners(rows));
+        array(&mut self.owners, &old, &new, Owners::default()).context("map OWNERS")?;
         array(&mut self.origins, &now.origins, origins, Origin::EMPTY).context("map ORIGINS")?;
         array(&mut self.tunnels, &now.tunnels, tunnels, Path::EMPTY).context("map TUNNELS")?;
         let ports = |ports: &BTreeSet<u16>| {
@@ -441,6 +445,16 @@ fn refill<K: Pod + Ord, V: Pod>(
         map.insert(key, value, 0)?;
     }
     Ok(())
+}
+
+/// The owners of rows, by entries of map `OWNERS`.
+fn owners(rows: &BTreeMap<u32, Row>) -> BTreeMap<u32, Owners> {
+    let mut owners: BTreeMap<u32, Owners> = BTreeMap::new();
+    for (index, row) in rows {
+        let (entry, which) = Owners::place(*index);
+        owners.entry(entry).or_default().0[which] = row.owner();
+    }
+    owners
 }
 
 /// Makes a table hold these flows and nothing else.

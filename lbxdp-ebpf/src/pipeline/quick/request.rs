@@ -37,21 +37,22 @@ pub(super) fn request<F: Frame, T: Tables>(
     } else {
         hash::upper(digest)
     };
-    let (row, previous_rows) = steer::row(tables, listener, hash).ok()?;
-    if row.flags == 0 {
+    let at = steer::row(tables, listener, hash).ok()?;
+    let owner = tables.owner(at.row)?;
+    if owner.flags == 0 {
         return send(
             frame,
             tables,
             listener,
             packet,
             hash,
-            row.current,
+            owner.current,
             || {},
             ingress,
         );
     }
     let mut risk = track::Request::EMPTY;
-    risk.ask(hash, listener, *row, previous_rows);
+    risk.ask(hash, listener, at, owner);
     risk.begin(&packet.flow(), digest);
     risk.payload = (packet.transport() + size_of::<Udp>()) as u16;
     risk.tcp_flags = packet.tcp_flags;

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use lbxdp_ebpf::abi::{
     Address, Allowance, Flow, FlowKey, Fragment, FragmentKey, Kept, Listener, Mapping, Node,
-    Origin, OriginIndex, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service, Session, Side,
-    Sight, Table, TunnelIndex, Vlan, VnetId,
+    Origin, OriginIndex, Owner, Path, Peer, PeerKey, Port, Reverse, RouteKey, Row, Service,
+    Session, Side, Sight, Table, TunnelIndex, Vlan, VnetId,
 };
 use lbxdp_ebpf::flow_table::Recording;
 use lbxdp_ebpf::fragment;
@@ -86,6 +86,10 @@ impl<T: Tables> Tables for Recorder<'_, T> {
         let found = self.tables.table(index);
         self.note(Lookup::Table(index, found.as_deref().copied()));
         found
+    }
+
+    fn owner(&self, row: u32) -> Option<Owner> {
+        self.tables.owner(row)
     }
 
     fn row(&self, index: u32) -> Option<Self::Ref<'_, Row>> {

@@ -5,9 +5,10 @@ use lbxdp_ebpf::abi::{
     FlowKey, FragmentKey, Heartbeat, LISTENER_PORTLESS, LISTENER_QUIC, LISTENER_SNAT,
     LISTENER_SOURCE_HASH, LISTENER_UDP_MOVE, Listener, Mapping, Mode, NODE_ECHO,
     NODE_KERNEL_FRAGMENTS, NODE_LOCAL_REPLIES, NODE_LOCAL_SNAT, NODE_RANGES, NODE_SNAT, NODE_VLANS,
-    Node, ORIGIN_DOWN, Origin, OriginIndex, PATH_DSCP_INHERIT, PATH_RESOLVED, PATH_TTL_INHERIT,
-    Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST,
-    Seen, Service, Session, Side, SnatRange, Table, Tags, Traffic, Vlan, VnetId,
+    Node, ORIGIN_DOWN, Origin, OriginIndex, Owner, PATH_DSCP_INHERIT, PATH_RESOLVED,
+    PATH_TTL_INHERIT, Path, Peer, PeerKey, RangeKey, Reverse, RouteKey, Row, SEEN_ESTABLISHED,
+    SEEN_FIN, SEEN_RST, Seen, Service, Session, Side, SnatRange, Table, Tags, Traffic, Vlan,
+    VnetId,
 };
 use serde_json::{Map, Value, json};
 
@@ -194,6 +195,13 @@ pub(in crate::cli) fn row(row: &Row, names: &Names) -> Vec<Field> {
         field("previous", previous_name(row, names)),
         field("flags", row_flags(row.flags)),
         field("epoch", row.epoch),
+    ]
+}
+
+pub(in crate::cli) fn owner(owner: Owner, names: &Names) -> Vec<Field> {
+    vec![
+        field("owner", origin_name(owner.current, names)),
+        field("flags", row_flags(owner.flags)),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use lbxdp_ebpf::abi::{EntityKind, OriginIndex, Seen, Traffic};
+use lbxdp_ebpf::abi::{EntityKind, OriginIndex, Owners, Seen, Traffic};
 use lbxdp_ebpf::verdict::Reason;
 use serde_json::json;
 
@@ -41,13 +41,15 @@ pub(super) fn facts(pin_path: &Path, spec: &MapSpec) -> Result<Facts> {
 
 /// Number of entries in use.
 pub(super) fn used(maps: &LiveMaps, names: &Names, spec: &MapSpec) -> Result<usize> {
-    if spec.name == "ROWS" {
+    if ["ROWS", "OWNERS"].contains(&spec.name) {
         let content = maps.content()?;
-        let rows = content
-            .tables
-            .values()
-            .map(|table| 2 * table.table.rows as usize);
-        return Ok(rows.sum());
+        let tables = content.tables.values();
+        let rows: usize = tables.map(|table| 2 * table.table.rows as usize).sum();
+        return Ok(if spec.name == "ROWS" {
+            rows
+        } else {
+            rows.div_ceil(2)
+        });
     }
     Ok(dump(maps, names, spec, false)?.len())
 }
@@ -74,7 +76,7 @@ pub(super) fn dump(
         "TABLES" => listed(content()?.tables, |key, value| {
             Entry::new(key.to_string(), entry::table(*key, &value.table, names))
         }),
-        "ROWS" => rows(&content()?, names, all),
+        "ROWS" | "OWNERS" => rows(&content()?, names, all),
         "ORIGINS" => listed(content()?.origins, |key, value| {
             Entry::new(key.to_string(), entry::origin(*key, value, names))
         }),
@@ -183,6 +185,12 @@ pub(super) fn get(
         "ROWS" => {
             let index = slot(None)?;
             at(&maps.rows, index)?.map(|row| Entry::new(index.to_string(), entry::row(&row, names)))
+        }
+        "OWNERS" => {
+            let row = slot(None)?;
+            let (entry, _) = Owners::place(row);
+            at(&maps.owners, entry)?
+                .map(|owners| Entry::new(row.to_string(), entry::owner(owners.of(row), names)))
         }
         "ORIGINS" => {
             let index = slot(Some(EntityKind::Origin))?;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use aya::programs::{TestRun, TestRunOptions};
-use lbxdp_ebpf::abi::{ORIGIN_DOWN, OriginIndex, PATH_RESOLVED, Seen, Tracked};
+use lbxdp_ebpf::abi::{ORIGIN_DOWN, OriginIndex, Owners, PATH_RESOLVED, Seen, Tracked};
 use lbxdp_ebpf::encap::{Shape, Tunnel, prepare};
 use lbxdp_ebpf::verdict::Action;
 use nix::sched::{CloneFlags, unshare};
@@ -228,6 +228,45 @@ fn pinned_maps_that_are_too_small_grow_with_what_they_hold_and_larger_ones_stay(
     });
 }
 
+/// What each packet needs of the rows in force is what the rows say.
+fn assert_owners(dataplane: &Dataplane) {
+    for Published { table, rows } in dataplane.content().tables.values() {
+        let first = table.halves[table.active as usize];
+        for (index, row) in (first..).zip(rows) {
+            let (entry, _) = Owners::place(index);
+            let owners = dataplane.maps().owners.get(&entry, 0).unwrap();
+            assert_eq!(owners.of(index), row.owner(), "row {index}");
+        }
+    }
+}
+
+/// Tables with odd numbers of rows share entries, in any order of writing.
+#[test]
+fn the_owners_of_each_table_are_those_of_its_rows() {
+    in_namespace("the_owners_of_each_table_are_those_of_its_rows", |pins| {
+        let mut dataplane = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        let mut desired = desired();
+        let owners: Vec<OriginIndex> = desired.origins.keys().copied().collect();
+        let rows = |count: usize, shift: usize| {
+            let owners = owners.iter().cycle().skip(shift);
+            TableRows::publish(
+                owners
+                    .map(|owner| Row::owned_by(*owner))
+                    .take(count)
+                    .collect(),
+            )
+        };
+        for shift in 0..4 {
+            for (index, count) in [(1, 5), (2, 1), (3, 4), (4, 7)] {
+                desired.tables.insert(index, rows(count, shift));
+            }
+            dataplane.sync(&desired).unwrap();
+            assert_eq!(dataplane.content().tables.len(), desired.tables.len());
+            assert_owners(&dataplane);
+        }
+    });
+}
+
 /// In version 4 recorded flows stood in hash maps.
 #[test]
 fn all_that_version_4_holds_is_taken_over_with_its_recorded_flows() {
@@ -241,7 +280,7 @@ fn all_that_version_4_holds_is_taken_over_with_its_recorded_flows() {
         let folder = versioned(&pins.0);
         let before = pins.0.join("v4");
         std::fs::rename(&folder, &before).unwrap();
-        for name in ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS"] {
+        for name in ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS", "OWNERS"] {
             std::fs::remove_file(before.join(name)).unwrap();
         }
         let flow = |port| FlowKey {
@@ -265,6 +304,7 @@ fn all_that_version_4_holds_is_taken_over_with_its_recorded_flows() {
         second.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
         assert!(!before.exists());
         let maps = second.maps();
+        assert_owners(&second);
         let recorded = maps.flow_table().unwrap().entries(1_000_100).unwrap();
         let expected = Tracked {
             origin: *slot,
