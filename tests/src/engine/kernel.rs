@@ -510,11 +510,16 @@ fn steps<T>(before: &[T], after: &[T], count: impl Fn(&T) -> Count) -> Vec<(u32,
         .collect()
 }
 
-/// Bytes of memory that the kernel charges for all maps that this process has open.
+/// Bytes of memory of all maps that this process has open, as the kernel reckons them; of an array no
+/// more than it has, since before Linux 6.4 keys are reckoned too, and an array has none.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn map_memory() -> Result<u64> {
+    /// `BPF_MAP_TYPE_ARRAY`.
+    const ARRAY: u64 = 2;
+    /// What is before the entries, at the most.
+    const HEADER: u64 = 4096;
     let mut maps = std::collections::BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo").context("cannot read /proc/self/fdinfo")? {
         // A descriptor may be closed in the meantime, that of the folder itself is.
@@ -525,9 +530,17 @@ pub fn map_memory() -> Result<u64> {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
         };
-        if let (Some(id), Some(memory)) = (field("map_id:"), field("memlock:")) {
-            maps.insert(id, memory);
+        let (Some(id), Some(reckoned)) = (field("map_id:"), field("memlock:")) else {
+            continue;
+        };
+        let mut memory = reckoned;
+        if field("map_type:") == Some(ARRAY)
+            && let (Some(entries), Some(value)) = (field("max_entries:"), field("value_size:"))
+        {
+            let values = entries * value.next_multiple_of(8);
+            memory = memory.min(values.next_multiple_of(4096) + HEADER);
         }
+        maps.insert(id, memory);
     }
     Ok(maps.values().sum())
 }
