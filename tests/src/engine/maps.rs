@@ -190,6 +190,7 @@ impl Maps {
             now_ns: _,
             node_routes: _,
         } = wanted;
+        let had_flows = self.may_have_flows()?;
         // Every packet takes of it.
         self.allow(*allowance)?;
         self.allow_flows(*flow_allowance)?;
@@ -202,9 +203,11 @@ impl Maps {
         // The last packet may have changed them.
         refill(&mut self.sessions, &sessions.lock()).context("map SESSIONS")?;
         refill(&mut self.mappings, &mappings.lock()).context("map MAPPINGS")?;
-        let hash_key = node.unwrap_or_default().hash_key;
-        for (table, wanted) in self.flow_tables(hash_key)?.iter().zip([flows, opening]) {
-            record_only(table, &wanted.lock())?;
+        if had_flows || !flows.lock().is_empty() || !opening.lock().is_empty() {
+            let hash_key = node.unwrap_or_default().hash_key;
+            for (table, wanted) in self.flow_tables(hash_key)?.iter().zip([flows, opening]) {
+                record_only(table, &wanted.lock())?;
+            }
         }
         if *full {
             fill(&mut self.mappings).context("map MAPPINGS")?;
@@ -276,16 +279,29 @@ impl Maps {
             !filler
         });
         let mappings = mappings.collect::<Result<_, _>>();
-        let hash_key = self.now.node.unwrap_or_default().hash_key;
-        let [flows, opening] = self.flow_tables(hash_key)?;
+        let (mut tracked, mut opening) = (BTreeMap::new(), BTreeMap::new());
+        if self.may_have_flows()? {
+            let hash_key = self.now.node.unwrap_or_default().hash_key;
+            let [flows, first] = self.flow_tables(hash_key)?;
+            (tracked, opening) = (recorded(&flows)?, first_packets(&first)?);
+        }
         Ok(Flows {
             sessions: sessions.context("map SESSIONS")?,
             mappings: mappings.context("map MAPPINGS")?,
-            tracked: recorded(&flows)?,
-            opening: first_packets(&opening)?,
+            tracked,
+            opening,
             events: self.flow_events()?,
         }
         .timeless())
+    }
+
+    /// Whether flows may be recorded: to look costs more than all else that is done for a packet.
+    fn may_have_flows(&self) -> Result<bool> {
+        let events = self.flow_events()?;
+        let recorded = [FlowEvent::Inserted, FlowEvent::Opened]
+            .iter()
+            .any(|event| events.contains_key(event));
+        Ok(recorded || !self.now.flows.lock().is_empty() || !self.now.opening.lock().is_empty())
     }
 
     /// Recorded flows and first packets.
