@@ -95,8 +95,6 @@ pub mod capacity {
     pub const FLOWS: u32 = FLOW_SETS * FlowSet::WAYS as u32;
     /// Sets of first packets of flows of rows at risk.
     pub const OPENING_SETS: u32 = 5_462;
-    /// First packets of flows of rows at risk.
-    pub const OPENING: u32 = OPENING_SETS * FlowSet::WAYS as u32;
     /// Slots for listener counters.
     pub const LISTENER_COUNTERS: u32 = 4_096;
 }

@@ -366,7 +366,7 @@ pub enum FlowEvent {
     Inserted,
     /// A first packet was recorded.
     Opened,
-    /// There were too many.
+    /// There were too many, or another CPU took the place.
     Refused,
     /// A flow was pushed out by another.
     Evicted,

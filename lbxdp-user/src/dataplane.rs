@@ -96,7 +96,7 @@ impl Dataplane {
         let (ebpf, layout) = load::load(options)?;
         let writer = MapWriter::take(LiveMaps::open_at(&options.pin_path, layout.grows())?)?;
         if versions::is_running(&options.pin_path)? {
-            // It may have rows, and no such map.
+            // If its rows are taken over, their owners have no map of their own yet.
             writer.derive_owners()?;
         }
         Ok(Self {

@@ -4,8 +4,8 @@ use super::{Origin, OriginIndex, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Sig
 /// flow, `OPENING`): what each of their packets needs to know. See
 /// [`flow_table`](crate::flow_table).
 ///
-/// The program alone adds; the agent takes entries away. Both put an entry in the place of the one
-/// that they know to be there, in one step.
+/// The program adds; the agent takes entries away, and adds those that another version has left. Both
+/// put an entry in the place of the one that they know to be there, in one step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C, align(64))]
 pub struct FlowSet {

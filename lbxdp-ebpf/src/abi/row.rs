@@ -65,6 +65,15 @@ abi_type! {
     Table: 24 = [[u32; 2], u32, u32, [u32; 2]];
 }
 
+impl Table {
+    /// Index in `ROWS` of the first row in force.
+    #[must_use]
+    pub const fn first_row(&self) -> u32 {
+        let [first, second] = self.halves;
+        if self.active == 1 { second } else { first }
+    }
+}
+
 impl Owners {
     /// Where in map `OWNERS` the owner of a row is: the entry, and which of the two.
     #[inline(always)]

@@ -7,9 +7,9 @@ use super::{Allowance, FlowKey, Kept, OriginIndex, Seen, abi_type, identity_bits
 /// rest as a [`Flow`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tracked {
-    /// The origin; [`Origin::NONE`] if the connection has ended, and another is being opened.
+    /// The origin; [`Origin::NONE`](super::Origin::NONE) if the connection has ended, and another is being opened.
     pub origin: OriginIndex,
-    /// [`Origin::identity`] of that origin.
+    /// [`Origin::identity`](super::Origin::identity) of that origin.
     pub identity: u32,
     /// The hash by which its row is found, in a table of any size.
     pub hash: u32,
@@ -19,9 +19,10 @@ pub struct Tracked {
     pub seen: Seen,
 }
 
-/// Whose an entry of a [`FlowSet`](super::FlowSet) is (map `FLOW_KEYS`, at the entry's own place): what no packet needs, but whoever looks at the table.
+/// Whose an entry of a [`FlowSet`](super::FlowSet) is (map `FLOW_KEYS`, at the entry's own place): what
+/// no packet needs, but whoever looks at the table.
 ///
-/// The program alone writes it, after the entry: until then it is about the flow that had the place
+/// Who records the flow writes it, after the entry: until then it is about the flow that had the place
 /// before, which its [`FlowKey`] shows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(C)]
@@ -32,7 +33,7 @@ pub struct Flow {
     pub hash: u32,
     /// Its listener, by its index in `LISTENER_COUNTERS`.
     pub listener: u32,
-    /// [`Origin::identity`] of the origin that the flow was recorded with.
+    /// [`Origin::identity`](super::Origin::identity) of the origin that the flow was recorded with.
     pub identity: u32,
 }
 
@@ -48,8 +49,8 @@ pub struct FlowCounts {
     pub inserted: u64,
     /// First packets recorded in `OPENING`.
     pub opened: u64,
-    /// Flows that were not recorded, for there were too many at once: see
-    /// [`Node::flow_interval_ns`](super::Node::flow_interval_ns).
+    /// Flows that were not recorded, for there were too many at once (see
+    /// [`Node::flow_interval_ns`](super::Node::flow_interval_ns)), or another CPU took the place.
     pub refused: u64,
     /// Flows that were pushed out of `FLOWS` by others.
     pub evicted: u64,

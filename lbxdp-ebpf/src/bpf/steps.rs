@@ -390,7 +390,7 @@ impl Context for xdp_md {
     }
 }
 
-/// The context of the program that is verified by itself, and has no global functions.
+/// The context of the program that handles plain packets alone, and has the routes asked in place.
 #[repr(transparent)]
 pub(super) struct Alone(xdp_md);
 

@@ -12,8 +12,8 @@ use lbxdp_ebpf::flow_table::{self, Found, Recording, Spot, Store};
 use lbxdp_ebpf::hash::flow_digest;
 
 use super::kernel;
+use super::live::Copied;
 use super::shared::Shared;
-use crate::dataplane::Copied;
 
 /// Keys that are read in one call, if one of them is wanted.
 const CHUNK: u32 = 6 * 512;
@@ -37,6 +37,18 @@ pub struct Recorded {
     /// Whose it is, if the table says so; `None` as long as that is being written, and if flows are hashed
     /// with another key now.
     pub flow: Option<Flow>,
+}
+
+impl Recorded {
+    /// What is found at a tick; whose it is, is not known yet.
+    const fn of(found: Found, now: u32) -> Self {
+        Self {
+            at: found.at,
+            entry: found.entry,
+            kept: found.kept(now),
+            flow: None,
+        }
+    }
 }
 
 impl<'a> FlowTable<'a> {
@@ -73,13 +85,7 @@ impl<'a> FlowTable<'a> {
                     continue;
                 }
                 let at = Spot { set: index, way };
-                let kept = Found { at, entry, time }.kept(now);
-                entries.push(Recorded {
-                    at,
-                    entry,
-                    kept,
-                    flow: None,
-                });
+                entries.push(Recorded::of(Found { at, entry, time }, now));
             }
         }
         // Read after the entries: a key is written after its entry.
@@ -114,13 +120,7 @@ impl<'a> FlowTable<'a> {
         let Some(found) = flow_table::find(self, self.digest(key)) else {
             return Ok(None);
         };
-        let Found { at, entry, time: _ } = found;
-        let mut recorded = Recorded {
-            at,
-            entry,
-            kept: found.kept(now),
-            flow: None,
-        };
+        let mut recorded = Recorded::of(found, now);
         self.name_all(core::slice::from_mut(&mut recorded))?;
         Ok(Some(recorded))
     }

@@ -180,7 +180,7 @@ impl LiveMaps {
     /// # Errors
     /// When map `ROWS` cannot be read there.
     pub fn rows_of(&self, table: &Table) -> Result<Vec<Row>> {
-        let first = table.halves[usize::from(table.active == 1)];
+        let first = table.first_row();
         kernel::read_array(self.rows.map().fd().as_fd(), first, table.rows)
             .with_context(|| format!("cannot read rows {first} and following of map ROWS"))
     }
@@ -403,7 +403,6 @@ impl LiveMaps {
     /// Writes what each packet needs of rows. An entry has room for two, of which the other one may be
     /// of another table: that stays as it is.
     pub(super) fn write_owners(&self, first: u32, rows: &[Row]) -> Result<()> {
-        let map = self.owners.map().fd();
         let Some(last) = u32::try_from(rows.len())
             .ok()
             .and_then(|count| (first + count).checked_sub(1))
@@ -413,18 +412,17 @@ impl LiveMaps {
         let (first_entry, _) = Owners::place(first);
         let (last_entry, _) = Owners::place(last);
         let mut owners = vec![Owners::default(); (last_entry + 1 - first_entry) as usize];
-        for (entry, at) in [(first_entry, first), (last_entry, last)] {
-            // Only where one of the two is not ours.
-            if at == first && first % 2 == 1 || at == last && last % 2 == 0 {
-                let place = (entry - first_entry) as usize;
-                owners[place] = self.owners.get(&entry, 0).context("map OWNERS")?;
-            }
+        // One of the two may be another table's, of these alone.
+        for entry in [first_entry, last_entry] {
+            let there = self.owners.get(&entry, 0).context("map OWNERS")?;
+            owners[(entry - first_entry) as usize] = there;
         }
         for (index, row) in (first..).zip(rows) {
             let (entry, which) = Owners::place(index);
             owners[(entry - first_entry) as usize].0[which] = row.owner();
         }
-        kernel::write_array(map.as_fd(), first_entry, &owners).context("map OWNERS")
+        kernel::write_array(self.owners.map().fd().as_fd(), first_entry, &owners)
+            .context("map OWNERS")
     }
 
     /// Lets no datagram be bound to an origin whose slot is given to somebody else.

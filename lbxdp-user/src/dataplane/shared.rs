@@ -1,4 +1,5 @@
-//! Array maps in the memory of this process, where the program's own steps on them can be done.
+//! The sets of a table of flows in the memory of this process, where they can be changed in the
+//! program's own steps.
 
 use std::io;
 use std::num::NonZeroUsize;

@@ -60,9 +60,7 @@ impl MapWriter {
     /// Writes what each packet needs of the rows in force.
     pub(super) fn derive_owners(&self) -> Result<()> {
         for Published { table, rows } in self.content.tables.values() {
-            let [first, second] = table.halves;
-            let half = if table.active == 1 { second } else { first };
-            self.maps.write_owners(half, rows)?;
+            self.maps.write_owners(table.first_row(), rows)?;
         }
         Ok(())
     }

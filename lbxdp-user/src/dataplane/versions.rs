@@ -4,9 +4,9 @@
 //! written to: its program goes on with them until the new program, with new maps that hold what
 //! they should, takes its place by one link update. Maps that mean the same in both versions are
 //! carried over first, by a second pin: both programs use them then, so that names keep their slots,
-//! origins their health, and translated flows their ports. If those are all but the maps of flows of rows
-//! at risk, the rows stay as they are, too, and the new agent takes over as it would from one of its
-//! own version; these flows are copied, before the program is replaced and after.
+//! origins their health, and translated flows their ports. If those are all but the maps of flows of
+//! rows at risk, the rows stay as they are, too, and the new agent takes over as it would from one of
+//! its own version; these flows are copied, before the program is replaced and after.
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -18,6 +18,7 @@ use lbxdp_ebpf::abi::{ABI_VERSION, FlowKey, OriginIndex, Seen, Tracked};
 use lbxdp_ebpf::flow_table::Recording;
 use tracing::{info, warn};
 
+use super::flow_table::FlowTable;
 use super::kernel;
 use super::maps::LiveMaps;
 use super::pins::{entries_of, pinned_links, unpin, version_folders};
@@ -33,8 +34,8 @@ const SAME_SINCE_2: [&str; 6] = [
     "TUNNEL_COUNTERS",
 ];
 
-/// Maps that mean something else than in version 4; there they held what they hold now, as hash maps
-/// from [`FlowKey`] to [`TrackedBefore`].
+/// Maps that are not as in version 4. There `FLOWS` and `OPENING` were hash maps from [`FlowKey`] to
+/// [`TrackedBefore`].
 const OTHER_THAN_IN_4: [&str; 4] = ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS"];
 
 /// Whether all of a version's maps are carried over, but those of [`OTHER_THAN_IN_4`].
@@ -71,7 +72,7 @@ pub(super) fn is_running(pin_path: &Path) -> Result<bool> {
 /// Pins what another version has of maps that mean the same in this one, where this one has none yet.
 ///
 /// # Errors
-/// When the pins cannot be read, or maps that refer to each other are there in part.
+/// When the pins cannot be read, or not all maps can be pinned of a version that is carried over whole.
 pub(super) fn carry_over(pin_path: &Path) -> Result<()> {
     for (version, folder) in others(pin_path)?.into_iter().rev() {
         let is_whole = is_carried_whole(version);
@@ -129,15 +130,12 @@ fn carry(spec: &MapSpec, from: &Path, pin_path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// The maps of flows of rows at risk of another version, which are there until this is dropped.
-pub(super) struct FlowsBefore(Vec<(MapData, Recorded)>);
+/// The table of this version that flows are recorded in.
+type TableNow = for<'a> fn(&'a LiveMaps) -> Result<FlowTable<'a>>;
 
-/// Which flows.
-#[derive(Clone, Copy)]
-enum Recorded {
-    Flows,
-    FirstPackets,
-}
+/// The maps of flows of rows at risk of another version, which are there until this is dropped, each
+/// with the table that has its place.
+pub(super) struct FlowsBefore(Vec<(MapData, TableNow)>);
 
 impl FlowsBefore {
     /// Opens what is pinned.
@@ -150,15 +148,16 @@ impl FlowsBefore {
             .into_iter()
             .filter(|(version, _)| is_carried_whole(*version))
         {
-            for (name, recorded) in [
-                ("FLOWS", Recorded::Flows),
-                ("OPENING", Recorded::FirstPackets),
-            ] {
+            let tables: [(&str, TableNow); 2] = [
+                ("FLOWS", LiveMaps::flow_table),
+                ("OPENING", LiveMaps::opening_table),
+            ];
+            for (name, table) in tables {
                 let path = folder.join(name);
                 if path.exists() {
                     let map = MapData::from_pin(&path)
                         .with_context(|| format!("cannot open map {}", path.display()))?;
-                    maps.push((map, recorded));
+                    maps.push((map, table));
                 }
             }
         }
@@ -172,17 +171,14 @@ impl FlowsBefore {
     /// When a map cannot be read.
     pub(super) fn copy_to(&self, maps: &LiveMaps) -> Result<usize> {
         let mut copied = 0;
-        for (map, recorded) in &self.0 {
+        for (map, table) in &self.0 {
             let info = map.info()?;
             let shape = (info.key_size() as usize, info.value_size() as usize);
             if shape != (size_of::<FlowKey>(), size_of::<TrackedBefore>()) {
                 warn!("recorded flows are not carried over: they are of another shape");
                 continue;
             }
-            let table = match recorded {
-                Recorded::Flows => maps.flow_table()?,
-                Recorded::FirstPackets => maps.opening_table()?,
-            };
+            let table = table(maps)?;
             let flows: Vec<(FlowKey, TrackedBefore)> =
                 kernel::read_hash(map.fd().as_fd()).context("cannot read recorded flows")?;
             for (key, [origin, identity, hash, listener, tick, state]) in flows {

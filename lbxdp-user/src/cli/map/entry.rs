@@ -183,7 +183,7 @@ pub(in crate::cli) fn table(index: u32, table: &Table, names: &Names) -> Vec<Fie
         field("name", names.of(EntityKind::Table, index)),
         field("rows", table.rows),
         field("active_half", table.active),
-        field("first_row", table.halves[usize::from(table.active == 1)]),
+        field("first_row", table.first_row()),
         field("halves", table.halves.to_vec()),
         field("previous_rows", table.previous_rows.to_vec()),
     ]

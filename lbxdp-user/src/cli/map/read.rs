@@ -377,7 +377,7 @@ fn rows(content: &Content, names: &Names, all: bool) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (index, published) in &content.tables {
         let name = names.of(EntityKind::Table, *index);
-        let first = published.table.halves[usize::from(published.table.active == 1)];
+        let first = published.table.first_row();
         if all {
             for (row, at) in published.rows.iter().zip(first..) {
                 let mut value = vec![field("table", name.clone()), field("row", at - first)];

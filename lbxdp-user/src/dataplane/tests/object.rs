@@ -231,7 +231,7 @@ fn pinned_maps_that_are_too_small_grow_with_what_they_hold_and_larger_ones_stay(
 /// What each packet needs of the rows in force is what the rows say.
 fn assert_owners(dataplane: &Dataplane) {
     for Published { table, rows } in dataplane.content().tables.values() {
-        let first = table.halves[table.active as usize];
+        let first = table.first_row();
         for (index, row) in (first..).zip(rows) {
             let (entry, _) = Owners::place(index);
             let owners = dataplane.maps().owners.get(&entry, 0).unwrap();
