@@ -13,13 +13,13 @@ mod owner;
 mod report;
 mod watchdog;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
 use crate::api::Server;
-use crate::config;
+use crate::config::{self, Loaded};
 use owner::{Owner, Vitals};
 use watchdog::{Patience, Watchdog};
 
@@ -44,12 +44,20 @@ pub fn set_up() {
     memory::set_up();
 }
 
+/// Reads the configuration. What that takes for a moment, several times the text, is given back before
+/// there is something to be made of it.
+fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let loaded = config::load(path).map_err(|invalid| anyhow::anyhow!("{invalid}"));
+    memory::trim();
+    loaded
+}
+
 /// Runs until SIGTERM or SIGINT. The data path then goes on with its last tables.
 ///
 /// # Errors
 /// When it cannot start: the configuration is not valid, another agent runs, or the kernel refuses.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
-    let loaded = config::load(&options.config).map_err(|invalid| anyhow::anyhow!("{invalid}"))?;
+    let loaded = load(&options.config)?;
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }

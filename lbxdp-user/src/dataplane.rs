@@ -25,7 +25,7 @@ mod object;
 mod pins;
 mod plan;
 mod programs;
-mod rows;
+mod row_space;
 mod sessions;
 mod shared;
 mod spec;

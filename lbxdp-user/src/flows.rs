@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lbxdp_ebpf::abi::{
-    FlowKey, Kept, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, Row, SEEN_FIN, SEEN_RST,
+    FlowKey, Kept, Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, SEEN_FIN, SEEN_RST,
     Tracked as Flow,
 };
 use lbxdp_ebpf::hash::reduce;
 
+use crate::rows::Rows;
 use crate::sessions::is_silent;
 use crate::steering::Tracked;
 
@@ -71,11 +72,11 @@ pub fn is_over(kept: &Kept, idle: Duration, now: u32) -> bool {
 /// long as the flow is recorded with that origin: one that has gone elsewhere meanwhile needs its entry.
 pub fn sum<'a>(
     flows: &[Live],
-    table: impl Fn(u32) -> Option<(u32, &'a [Row])>,
+    table: impl Fn(u32) -> Option<(u32, &'a Rows)>,
 ) -> (Tracked, Vec<Live>) {
     let mut tracked = Tracked::default();
     let mut superfluous = Vec::new();
-    let mut tables: BTreeMap<u32, Option<(u32, &[Row])>> = BTreeMap::new();
+    let mut tables: BTreeMap<u32, Option<(u32, &Rows)>> = BTreeMap::new();
     for flow in flows {
         let table = *tables
             .entry(flow.listener)
@@ -99,7 +100,7 @@ pub fn sum<'a>(
 
 #[cfg(test)]
 mod tests {
-    use lbxdp_ebpf::abi::{Seen, VnetId};
+    use lbxdp_ebpf::abi::{Row, Seen, VnetId};
 
     use super::*;
 
@@ -139,6 +140,7 @@ mod tests {
     #[test]
     fn rows_need_the_flows_that_they_would_send_elsewhere() {
         let rows = [Row::owned_by(0), Row::owned_by(1)];
+        let quiet = Rows::from(&rows[..]);
         let at = |half: u32, origin| Live {
             key: FlowKey {
                 vnet: VnetId(half),
@@ -150,7 +152,7 @@ mod tests {
         };
         let (tracked, superfluous) = sum(&[at(0, 0), at(1, 0), at(1, 0)], |listener| {
             assert_eq!(listener, 3);
-            Some((7, &rows))
+            Some((7, &quiet))
         });
         assert!(!tracked.live(7, 0), "the owner has it anyway");
         assert!(tracked.live(7, 1));
@@ -161,7 +163,7 @@ mod tests {
         assert!(superfluous.is_empty());
         // As long as the row records flows, this one would be taken for one from before.
         for flags in [ROW_INSERT, ROW_GENERATION] {
-            let rows = rows.map(|row| Row { flags, ..row });
+            let rows = Rows::from(&rows.map(|row| Row { flags, ..row })[..]);
             let (tracked, superfluous) = sum(&[at(0, 0)], |_| Some((7, &rows)));
             assert_eq!(tracked.of_origin(0), 1);
             assert!(superfluous.is_empty());

@@ -14,6 +14,7 @@ use lbxdp::config;
 use lbxdp::config::model::{Config, LoadBalancer, Origin, Pool, Steering};
 use lbxdp::dataplane::Content;
 use lbxdp::health::Health;
+use lbxdp::rows::Rows;
 use lbxdp::steering::Why;
 use lbxdp_ebpf::abi::{
     Address, Origin as Slot, OriginIndex, Port, ROW_GENERATION, Row, Service, VnetId,
@@ -332,7 +333,12 @@ impl Model {
         // The next hop of what leaves may have come to be known by the first one.
         let is_settled = (0..3).any(|_| self.node.settle(self.now) == 0);
         assert!(is_settled, "{}", self.story());
-        let rows = self.node.maps().tables.values().flat_map(|it| &it.rows);
+        let rows = self
+            .node
+            .maps()
+            .tables
+            .values()
+            .flat_map(|it| it.rows.iter());
         let moved = rows.filter(|row| row.flags & ROW_GENERATION != 0).count();
         self.seen.moved_rows += moved as u64;
         // The first rows of a table wait for first results: nobody owns them, for a second.
@@ -427,7 +433,8 @@ impl Model {
     fn row(&self, flow: Flow) -> Row {
         let maps = self.node.maps();
         let table = &maps.tables[&maps.listeners[&flow.service].table];
-        table.rows[reduce(flow.hash, table.table.rows) as usize]
+        let row = reduce(flow.hash, table.table.rows) as usize;
+        table.rows.get(row).expect("a table has all its rows")
     }
 
     /// No row is without an owner while somebody may serve.
@@ -486,7 +493,7 @@ impl Model {
             if why == Why::LastKnown || ours.len() != theirs.len() {
                 continue;
             }
-            let pairs: BTreeSet<_> = (ours.iter().zip(theirs))
+            let pairs: BTreeSet<_> = (ours.iter().zip(theirs.iter()))
                 .map(|(ours, theirs)| (ours.current, theirs.current))
                 .collect();
             for (ours, theirs) in pairs {
@@ -599,7 +606,7 @@ fn steer(balancer: &mut LoadBalancer, pools: [usize; 2], fallback: usize, is_ran
     };
 }
 
-fn rows<'a>(node: &'a Node, balancer: &str) -> &'a [Row] {
+fn rows<'a>(node: &'a Node, balancer: &str) -> &'a Rows {
     let maps = node.maps();
     let last = if balancer == "b0" { 10 } else { 11 };
     &maps.tables[&maps.listeners[&service(last)].table].rows

@@ -32,8 +32,8 @@ impl Memory {
 /// was a tenth of all with 10,000 origins. Before there are threads.
 #[cfg(target_env = "gnu")]
 pub(super) fn set_up() {
-    /// Less than the rows of a pool of some tens of origins.
-    const LARGE: libc::c_int = 64 << 10;
+    /// Less than the owners of rows of a pool of some tens of origins.
+    const LARGE: libc::c_int = 32 << 10;
     for (option, value) in [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_ARENA_MAX, 1)] {
         // SAFETY: the call takes two numbers; no other thread allocates yet.
         unsafe { libc::mallopt(option, value) };
@@ -41,7 +41,8 @@ pub(super) fn set_up() {
 }
 
 #[cfg(target_env = "gnu")]
-fn trim() {
+/// Gives back what is free.
+pub(super) fn trim() {
     // SAFETY: the call takes a number, and locks what it touches.
     unsafe { libc::malloc_trim(0) };
 }
@@ -51,4 +52,4 @@ fn trim() {
 pub(super) fn set_up() {}
 
 #[cfg(not(target_env = "gnu"))]
-fn trim() {}
+pub(super) fn trim() {}

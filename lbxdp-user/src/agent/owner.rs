@@ -366,7 +366,7 @@ impl Owner {
         let report = Report {
             state: &self.state,
             counters: &counters,
-            published: &|slot| content.tables.get(&slot).map(|table| table.rows.as_slice()),
+            published: &|slot| content.tables.get(&slot).map(|table| &table.rows),
             origins: &content.origins,
             census: self.sweeps.census(),
             sessions: self.session_status(),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
-use lbxdp_ebpf::abi::{self, EntityKind, OriginIndex, Row};
+use lbxdp_ebpf::abi::{self, EntityKind, OriginIndex};
 use lbxdp_ebpf::verdict;
 
 use crate::api::{self, Cause, HealthState, Share, Traffic};
@@ -13,6 +13,7 @@ use crate::config::model::{LoadBalancer, Pool, Tunnel, TunnelKind};
 use crate::dataplane::Counters;
 use crate::health::{Health, ProbeKey};
 use crate::reconcile::{self, TableName};
+use crate::rows::Rows;
 use crate::sessions::Census;
 use crate::state::{Risk, State};
 use crate::steering::{TablePlan, pool_state, shares};
@@ -22,7 +23,7 @@ pub(super) struct Report<'a> {
     pub(super) state: &'a State,
     pub(super) counters: &'a Counters,
     /// The rows in force, by slot of `TABLES`.
-    pub(super) published: &'a dyn Fn(u32) -> Option<&'a [Row]>,
+    pub(super) published: &'a dyn Fn(u32) -> Option<&'a Rows>,
     /// The origins in force.
     pub(super) origins: &'a BTreeMap<OriginIndex, abi::Origin>,
     /// Translated flows, as of the last sweep.
@@ -117,7 +118,7 @@ impl Report<'_> {
         let slot = self.state.slots().get(EntityKind::Table, &name.0)?;
         let rows = (self.published)(slot)?;
         Some(Ownership {
-            rows: shares(rows),
+            rows: shares(rows.owners()),
             size: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         })
     }

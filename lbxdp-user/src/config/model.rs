@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -390,7 +391,7 @@ pub enum MonitorKind {
     /// A TCP connection is established.
     Tcp,
     /// A request is answered as expected.
-    Http(HttpCheck),
+    Http(Arc<HttpCheck>),
     /// An ICMP echo request is answered.
     IcmpPing,
 }

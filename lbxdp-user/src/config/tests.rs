@@ -216,7 +216,7 @@ fn status_codes_in_every_form() {
             )],
         );
         match good(&text).config.monitors["web"].kind.clone() {
-            MonitorKind::Http(check) => check.expected_codes,
+            MonitorKind::Http(check) => check.expected_codes.clone(),
             other => panic!("{other:?}"),
         }
     };

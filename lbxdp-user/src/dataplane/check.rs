@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lbxdp_ebpf::abi::{Origin, OriginIndex, Path, Port, Row, Service, Side, TunnelIndex};
+use lbxdp_ebpf::abi::{OriginIndex, Path, Port, Service, Side, TunnelIndex};
 
 use super::content::Content;
 use super::desired::{Desired, TableRows};
+use crate::rows::Rows;
 
 /// How much each map holds, as the kernel says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,24 +175,19 @@ pub(super) fn check(actual: &Content, desired: &Desired, limits: &Limits) -> Res
 /// Checks that all owners of rows are there, asking once for each.
 pub(super) fn check_rows(
     table: u32,
-    rows: &[Row],
+    rows: &Rows,
     is_there: impl Fn(OriginIndex) -> bool,
 ) -> Result<(), PlanError> {
     let mut seen = vec![false; usize::from(OriginIndex::MAX) + 1];
-    for row in rows {
-        let [even, odd] = row.previous;
-        for owner in [row.current, even, odd] {
-            let seen = &mut seen[usize::from(owner)];
-            if owner == Origin::NONE || *seen {
-                continue;
-            }
-            *seen = true;
-            require(
-                is_there(owner),
-                || format!("table {table}"),
-                || format!("origin {owner}"),
-            )?;
+    for origin in rows.named() {
+        if std::mem::replace(&mut seen[usize::from(origin)], true) {
+            continue;
         }
+        require(
+            is_there(origin),
+            || format!("table {table}"),
+            || format!("origin {origin}"),
+        )?;
     }
     Ok(())
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, ROW_GENERATION,
-    RangeKey, Reverse, RouteKey, Row, Service, Table, TunnelIndex, Vlan,
+    RangeKey, Reverse, RouteKey, Service, Table, TunnelIndex, Vlan,
 };
 
 use super::plan::Write;
+use crate::rows::Rows;
 
 /// What the maps hold: read back once, then kept in step with every write.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -44,7 +45,7 @@ pub struct Published {
     /// Its entry in `TABLES`.
     pub table: Table,
     /// The rows of its active half.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
 }
 
 impl Published {
@@ -61,10 +62,9 @@ impl Published {
 
     /// Whether these rows are in force.
     #[must_use]
-    pub fn is(&self, rows: &[Row], previous_rows: u32) -> bool {
+    pub fn is(&self, rows: &Rows, previous_rows: u32) -> bool {
         self.rows == *rows
-            && (self.previous_rows() == previous_rows
-                || rows.iter().all(|row| row.flags & ROW_GENERATION == 0))
+            && (self.previous_rows() == previous_rows || !rows.any_flag(ROW_GENERATION))
     }
 }
 
@@ -132,7 +132,7 @@ impl Content {
                 }
             }
             Write::Publish { index, table, rows } => {
-                let rows = rows.to_vec();
+                let rows = rows.clone();
                 self.tables.insert(index, Published { table, rows });
             }
             Write::ClearTable(index) => {

@@ -2,8 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Entity, EntityKey, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey, RangeKey, Reverse,
-    RouteKey, Row, Service, TunnelIndex, Vlan,
+    RouteKey, Service, TunnelIndex, Vlan,
 };
+
+use crate::rows::Rows;
 
 /// Everything that the maps are to hold, in the terms of the map ABI.
 ///
@@ -43,8 +45,8 @@ pub enum TableRows {
     /// These rows; nothing is written when they are already in force.
     Publish {
         /// The rows.
-        rows: Vec<Row>,
-        /// How many the table had to which [`Row::previous`] refers. It does not matter where no row
+        rows: Rows,
+        /// How many the table had to which [`previous`](lbxdp_ebpf::abi::Row::previous) refers. It does not matter where no row
         /// has `ROW_GENERATION`.
         previous_rows: u32,
     },
@@ -55,7 +57,7 @@ pub enum TableRows {
 impl TableRows {
     /// Rows of a table that has as many as before.
     #[must_use]
-    pub fn publish(rows: Vec<Row>) -> Self {
+    pub fn publish(rows: Rows) -> Self {
         let previous_rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         Self::Publish {
             rows,

@@ -22,6 +22,7 @@ use super::flow_table::FlowTable;
 use super::plan::Write;
 use super::spec::{MapSpec, PORT_SETS, versioned};
 use super::{grow, kernel};
+use crate::rows::Rows;
 
 /// The pinned maps, open and typed; needs no agent.
 #[expect(missing_docs, reason = "a field is the map of its name")]
@@ -179,10 +180,11 @@ impl LiveMaps {
     ///
     /// # Errors
     /// When map `ROWS` cannot be read there.
-    pub fn rows_of(&self, table: &Table) -> Result<Vec<Row>> {
+    pub fn rows_of(&self, table: &Table) -> Result<Rows> {
         let first = table.first_row();
-        kernel::read_array(self.rows.map().fd().as_fd(), first, table.rows)
-            .with_context(|| format!("cannot read rows {first} and following of map ROWS"))
+        let rows = kernel::read_array(self.rows.map().fd().as_fd(), first, table.rows)
+            .with_context(|| format!("cannot read rows {first} and following of map ROWS"))?;
+        Ok(Rows::from(rows.as_slice()))
     }
 
     /// Prefixes, with the bits of the key that count, to tunnels.
@@ -375,7 +377,8 @@ impl LiveMaps {
                 absent(self.ranges.remove(&Key::new(bits, key))).context("map RANGES")
             }
             Write::Rows { first, rows } => {
-                kernel::write_array(self.rows.map().fd().as_fd(), first, rows)
+                let entries = rows.to_vec();
+                kernel::write_array(self.rows.map().fd().as_fd(), first, &entries)
                     .context("map ROWS")?;
                 self.write_owners(first, rows)
             }
@@ -402,7 +405,7 @@ impl LiveMaps {
 
     /// Writes what each packet needs of rows. An entry has room for two, of which the other one may be
     /// of another table: that stays as it is.
-    pub(super) fn write_owners(&self, first: u32, rows: &[Row]) -> Result<()> {
+    pub(super) fn write_owners(&self, first: u32, rows: &Rows) -> Result<()> {
         let Some(last) = u32::try_from(rows.len())
             .ok()
             .and_then(|count| (first + count).checked_sub(1))
@@ -417,7 +420,7 @@ impl LiveMaps {
             let there = self.owners.get(&entry, 0).context("map OWNERS")?;
             owners[(entry - first_entry) as usize] = there;
         }
-        for (index, row) in (first..).zip(rows) {
+        for (index, row) in (first..).zip(rows.iter()) {
             let (entry, which) = Owners::place(index);
             owners[(entry - first_entry) as usize].0[which] = row.owner();
         }

@@ -13,13 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lbxdp_ebpf::abi::{
     Entity, EntityKey, EntityKind, Listener, Node, Origin, OriginIndex, Path, Peer, PeerKey,
-    PortSet, RangeKey, Reverse, RouteKey, Row, Service, Table, TunnelIndex, Vlan,
+    PortSet, RangeKey, Reverse, RouteKey, Service, Table, TunnelIndex, Vlan,
 };
 
 use super::check::{Limits, PlanError, check};
 use super::content::{Content, Published};
 use super::desired::{Desired, TableRows};
-use super::rows::RowSpace;
+use super::row_space::RowSpace;
+use crate::rows::Rows;
 #[cfg(test)]
 pub(crate) use revise::revise_content;
 pub(super) use revise::{revise, revised_origins};
@@ -49,7 +50,7 @@ pub enum Write<'a> {
     /// Rows that no packet reads yet.
     Rows {
         first: u32,
-        rows: &'a [Row],
+        rows: &'a Rows,
     },
     /// Says to what table the owners before, in rows that no packet reads yet, refer.
     PreviousRows {
@@ -60,7 +61,7 @@ pub enum Write<'a> {
     Publish {
         index: u32,
         table: Table,
-        rows: &'a [Row],
+        rows: &'a Rows,
     },
     ClearTable(u32),
     SetReverse(Service, Reverse),

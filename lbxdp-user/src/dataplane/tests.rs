@@ -1,6 +1,7 @@
 //! Against the kernel; each test says so and passes over where it may not (root, a bpffs).
 
 use std::fs;
+use std::iter::repeat_n;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -350,7 +351,7 @@ fn publishing_a_large_table_is_quick() {
     };
     let mut writer = MapWriter::open(&pins.0).unwrap();
     let mut state = desired();
-    let rows = vec![Row::owned_by(5); 65_537];
+    let rows = repeat_n(Row::owned_by(5), 65_537).collect();
     state.tables.insert(4, TableRows::publish(rows));
     let report = writer.sync(&state).unwrap();
     eprintln!("{} rows took {:?}", report.rows, report.took);

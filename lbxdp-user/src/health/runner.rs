@@ -141,42 +141,42 @@ impl Drop for Task {
     }
 }
 
-async fn run(
+/// A block rather than an `async fn`, which would keep what it is given twice.
+fn run(
     task: u64,
     spec: ProbeSpec,
     schedule: Schedule,
     mut keys: watch::Receiver<Vec<ProbeKey>>,
     events: mpsc::Sender<ProbeEvent>,
     pulse: Pulse,
-) {
-    let longest = schedule.longest(longest(&spec.timing));
-    pulse.beat(longest);
-    sleep(schedule.first).await;
-    let mut ticks = interval_at(Instant::now() + schedule.second, schedule.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        // Apart, so that a task takes room for a probe only while there is one.
-        let result = Box::pin(probe(&spec)).await;
-        let at = SystemTime::now();
-        let served = keys.borrow_and_update().clone();
-        for key in served {
-            if events
-                .send(ProbeEvent {
+) -> impl Future<Output = ()> {
+    async move {
+        let longest = schedule.longest(longest(&spec.timing));
+        pulse.beat(longest);
+        sleep(schedule.first).await;
+        let mut ticks = interval_at(Instant::now() + schedule.second, schedule.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            // Apart, so that a task takes room for a probe only while there is one.
+            let result = Box::pin(probe(&spec)).await;
+            let at = SystemTime::now();
+            let served = keys.borrow_and_update().clone();
+            for key in served {
+                let event = ProbeEvent {
                     key,
                     result,
                     at,
                     task,
-                })
-                .await
-                .is_err()
-            {
-                return;
+                };
+                if events.send(event).await.is_err() {
+                    return;
+                }
             }
-        }
-        pulse.beat(longest);
-        tokio::select! {
-            _ = ticks.tick() => {}
-            joined = keys.changed() => if joined.is_err() { return },
+            pulse.beat(longest);
+            tokio::select! {
+                _ = ticks.tick() => {}
+                joined = keys.changed() => if joined.is_err() { return },
+            }
         }
     }
 }

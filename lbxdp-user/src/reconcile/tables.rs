@@ -229,10 +229,10 @@ fn are_alike(actual: &Content, one: &TableName, other: &TableName) -> bool {
     let (Some(one), Some(other)) = (published(one), published(other)) else {
         return false;
     };
-    let alike = |(one, other): (&Row, &Row)| {
+    let alike = |(one, other): (Row, Row)| {
         one.current == other.current
             && one.flags == other.flags
             && (one.flags == 0 || one.flags == RECORDED)
     };
-    one.rows.len() == other.rows.len() && one.rows.iter().zip(&other.rows).all(alike)
+    one.rows.len() == other.rows.len() && one.rows.iter().zip(other.rows.iter()).all(alike)
 }

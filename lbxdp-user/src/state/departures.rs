@@ -73,12 +73,10 @@ impl Departures {
             return;
         }
         let named: BTreeSet<OriginIndex> = (actual.tables.values())
-            .flat_map(|published| &published.rows)
-            .flat_map(|row| [row.current, row.previous[0], row.previous[1]])
+            .flat_map(|published| published.rows.named())
             .collect();
-        let records = (actual.tables.values())
-            .flat_map(|published| &published.rows)
-            .any(|row| row.flags != 0);
+        let mut tables = actual.tables.values();
+        let records = tables.any(|published| published.rows.any_flag(u8::MAX));
         let new: Vec<OriginIndex> = new
             .filter(|slot| self.is_adopting || records || named.contains(slot))
             .copied()
@@ -202,7 +200,7 @@ mod tests {
                 active: 0,
                 previous_rows: [1; 2],
             },
-            rows: vec![row],
+            rows: [row].into_iter().collect(),
         };
         let actual = Content {
             tables: [(0, published)].into(),

@@ -10,6 +10,7 @@ use lbxdp_ebpf::abi::{
 use super::*;
 use crate::dataplane::{Limits, Published, TableRows, plan};
 use crate::reconcile::{Hop, HopKey, hop_keys};
+use crate::rows::Rows;
 
 mod flows;
 
@@ -71,7 +72,7 @@ fn rows_of(state: &mut State, table: &str) -> Vec<Row> {
         .get(EntityKind::Table, &name.0)
         .expect("it has a slot");
     match desired.tables.get(&slot) {
-        Some(TableRows::Publish { rows, .. }) => rows.clone(),
+        Some(TableRows::Publish { rows, .. }) => rows.to_vec(),
         other => panic!("rows are published, not {other:?}"),
     }
 }
@@ -295,7 +296,7 @@ fn first_rows(state: &mut State, actual: &Content, time: SystemTime) -> Vec<Tabl
 
 fn is_vacant(rows: &TableRows) -> bool {
     match rows {
-        TableRows::Publish { rows, .. } => rows.iter().all(|row| *row == Row::VACANT),
+        TableRows::Publish { rows, .. } => rows.iter().all(|row| row == Row::VACANT),
         TableRows::Keep => false,
     }
 }
@@ -341,7 +342,7 @@ fn published(rows: &[Row]) -> Published {
             active: 0,
             previous_rows: [size; 2],
         },
-        rows: rows.to_vec(),
+        rows: Rows::from(rows),
     }
 }
 

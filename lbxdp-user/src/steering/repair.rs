@@ -186,7 +186,6 @@ mod tests {
 
     use super::*;
     use crate::steering::maglev::tests::{equal, id, member, seed, weighted};
-    use crate::steering::rows::quiet;
     use crate::steering::shares;
 
     #[test]
@@ -208,7 +207,7 @@ mod tests {
             let rows_of = 65_537;
             let base = Base::new(&equal(members), rows_of, seed(3));
             let owners = base.repair(|member| member.origin >= down).unwrap();
-            let shares = shares(&quiet(&owners));
+            let shares = shares(&owners);
             let mean = f64::from(rows_of) / f64::from(members - down);
             let largest = f64::from(*shares.values().max().unwrap()) / mean;
             assert!(largest <= most, "{down} of {members}: {largest}");
@@ -220,8 +219,8 @@ mod tests {
     fn what_a_failure_leaves_is_shared_by_weight() {
         // A third of all rows goes to weights 1, 2 and 3.
         let base = Base::new(&weighted(&[300, 100, 200, 300]), 65_537, seed(5));
-        let before = shares(&quiet(&base_owners(&base)));
-        let after = shares(&quiet(&base.repair(|member| member.origin != 0).unwrap()));
+        let before = shares(&base_owners(&base));
+        let after = shares(&base.repair(|member| member.origin != 0).unwrap());
         for (origin, part) in [(1, 1.0 / 6.0), (2, 2.0 / 6.0), (3, 3.0 / 6.0)] {
             let gained = f64::from(after[&origin] - before[&origin]) / f64::from(before[&0]);
             assert!(
@@ -254,7 +253,7 @@ mod tests {
         let owners = base
             .repair(|member| member.origin > 1 && member.origin != 20)
             .unwrap();
-        let shares = shares(&quiet(&owners));
+        let shares = shares(&owners);
         let share = |origin| f64::from(shares[&origin]) / 65_537.0;
         assert!((share(10) + share(11) - 0.25).abs() < 0.01);
         assert!((share(21) - 0.75).abs() < 0.01);

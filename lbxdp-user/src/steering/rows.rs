@@ -21,16 +21,23 @@ use lbxdp_ebpf::abi::{Origin, OriginIndex, ROW_GENERATION, ROW_INSERT, ROW_LOOKU
 
 use super::Windows;
 use super::grown::Overlap;
+use crate::rows::Rows;
 
 /// The rows of a table that are in force.
 #[derive(Clone, Copy, Debug)]
 pub struct InForce<'a> {
     /// The rows.
-    pub rows: &'a [Row],
+    pub rows: &'a Rows,
     /// How many the table had to which [`Row::previous`] refers.
     pub previous_rows: u32,
     /// Until when they keep their flags, as far as it is known.
     pub windows: &'a Windows,
+}
+
+impl InForce<'_> {
+    fn row(&self, number: usize) -> Row {
+        self.rows.get(number).unwrap_or(Row::VACANT)
+    }
 }
 
 /// What decides on flags besides owners.
@@ -75,7 +82,7 @@ pub enum Standing {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NextRows {
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// How many the table had to which [`Row::previous`] refers.
     pub previous_rows: u32,
     /// Until when they keep their flags.
@@ -97,9 +104,9 @@ pub fn next_rows(
     let is_new = |before: &InForce<'_>| before.rows.is_empty() || before.rows.len() > owners.len();
     let before = before.filter(|before| !is_new(before));
     let has_grown = before.is_some_and(|before| before.rows.len() < owners.len());
-    let mut rows = Vec::with_capacity(owners.len());
     let mut ends = Vec::with_capacity(owners.len());
-    for (number, (&owner, &home)) in (0..).zip(owners.iter().zip(homes)) {
+    let places = (0..).zip(owners.iter().zip(homes));
+    let rows = places.map(|(number, (&owner, &home))| {
         let step = Step {
             owner,
             insert: owner != home && owner != Origin::NONE && home != Origin::NONE,
@@ -111,38 +118,40 @@ pub fn next_rows(
             Some(before) => step.same(&before),
             None => step.first(),
         };
-        rows.push(next.row);
         ends.push(next.end);
-    }
+        next.row
+    });
+    let rows: Rows = rows.collect();
     let previous_rows = match before {
         Some(before) if has_grown => before.rows.len() as u32,
-        Some(before) if rows.iter().any(tells_apart) => before.previous_rows,
+        Some(before) if rows.iter().any(|row| tells_apart(&row)) => before.previous_rows,
         Some(_) | None => size,
     };
     NextRows {
         rows,
         previous_rows,
-        windows: Windows::new(&ends),
+        windows: Windows::new(ends),
     }
 }
 
 /// The owners of rows, as those of a table of `size` rows.
 #[must_use]
-pub fn owners_in_force(rows: &[Row], size: u32) -> Vec<OriginIndex> {
-    if rows.is_empty() || rows.len() > size as usize {
+pub fn owners_in_force(rows: &Rows, size: u32) -> Vec<OriginIndex> {
+    let owners = rows.owners();
+    if owners.is_empty() || owners.len() > size as usize {
         return super::table::vacant(size);
     }
     (0..size)
-        .map(|row| rows[Overlap::new(row, size, rows.len() as u32).first()].current)
+        .map(|row| owners[Overlap::new(row, size, owners.len() as u32).first()])
         .collect()
 }
 
 /// The number of rows of each origin; vacant rows are not counted.
 #[must_use]
-pub fn shares(rows: &[Row]) -> BTreeMap<OriginIndex, u32> {
+pub fn shares(owners: &[OriginIndex]) -> BTreeMap<OriginIndex, u32> {
     let owners = || {
-        let owners = rows.iter().map(|row| row.current);
-        owners.filter(|owner| *owner != Origin::NONE)
+        let all = owners.iter().copied();
+        all.filter(|owner| *owner != Origin::NONE)
     };
     // Slots are given out from 0 on, so that this is not longer than there are origins.
     let mut counts = vec![0; owners().max().map_or(0, |last| usize::from(last) + 1)];
@@ -151,12 +160,6 @@ pub fn shares(rows: &[Row]) -> BTreeMap<OriginIndex, u32> {
     }
     let some = (0..).zip(counts).filter(|(_, count)| *count > 0);
     some.collect()
-}
-
-/// Rows that are not at risk.
-#[cfg(test)]
-pub(super) fn quiet(owners: &[OriginIndex]) -> Vec<Row> {
-    owners.iter().map(|&owner| Row::owned_by(owner)).collect()
 }
 
 /// A row, and until when it keeps its flags.
@@ -190,7 +193,7 @@ impl Step<'_> {
     /// Where a table of the same size is in force.
     fn same(&self, before: &InForce<'_>) -> Next {
         let number = self.row as usize;
-        let row = before.rows[number];
+        let row = before.row(number);
         if row == Row::owned_by(self.owner) && !self.insert {
             return Next { row, end: None };
         }
@@ -214,7 +217,7 @@ impl Step<'_> {
         let mut flags = 0;
         let mut all_recorded = true;
         for number in overlap.rows() {
-            let row = before.rows[number];
+            let row = before.row(number);
             flags |= row.flags;
             all_recorded &= row.flags & ROW_INSERT != 0;
             let oldest = self.generation(before, number).map(|generation| {
@@ -273,7 +276,7 @@ impl Step<'_> {
 
     /// The owners before that are in force, if their window is not over and one is still there.
     fn generation(&self, before: &InForce<'_>, number: usize) -> Option<Generation> {
-        let row = before.rows[number];
+        let row = before.row(number);
         if row.flags & ROW_GENERATION == 0 {
             return None;
         }

@@ -9,7 +9,8 @@ use lbxdp::config;
 use lbxdp::config::model::Config;
 use lbxdp::dataplane::{Content, Published};
 use lbxdp::flows;
-use lbxdp_ebpf::abi::{OriginIndex, Row, Seen};
+use lbxdp::rows::Rows;
+use lbxdp_ebpf::abi::{OriginIndex, Seen};
 use lbxdp_ebpf::hash::{flow_hash, reduce};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
 use lbxdp_ebpf::pipeline::process;
@@ -31,7 +32,7 @@ pub(super) struct Product {
     /// Weights of the configured origins.
     weights: BTreeMap<OriginId, f64>,
     /// Rows in force.
-    rows: Vec<Row>,
+    rows: Rows,
     /// Origins by slot.
     slots: BTreeMap<OriginIndex, OriginId>,
     now: SystemTime,
@@ -52,7 +53,7 @@ impl Product {
             node: Node::start(configuration(&weights), Content::default(), now),
             tables: MemTables::default(),
             weights,
-            rows: Vec::new(),
+            rows: Rows::default(),
             slots: BTreeMap::new(),
             now,
             template,
@@ -91,7 +92,7 @@ impl Product {
         if self.rows != *rows {
             self.rows.clone_from(rows);
             let half = table.halves[(table.active & 1) as usize];
-            self.tables.rows = (half..).zip(rows.iter().copied()).collect();
+            self.tables.rows = (half..).zip(rows.iter()).collect();
         }
         for (slot, origin) in origins {
             let [.., a, b] = origin.address.octets();
@@ -109,7 +110,7 @@ impl Product {
         }
         let listener = self.tables.listeners.values().next();
         let table = listener.expect("there is a listener").table;
-        let (tracked, superfluous) = flows::sum(&live, |_| Some((table, self.rows.as_slice())));
+        let (tracked, superfluous) = flows::sum(&live, |_| Some((table, &self.rows)));
         for flow in superfluous {
             self.tables.flows.lock().remove(&flow.key);
         }
@@ -159,7 +160,7 @@ impl Design for Product {
         let key = key_of(flow.number);
         let hash = flow_hash(&self.node.maps().node.hash_key, &key);
         let size = u32::try_from(self.rows.len()).expect("few rows");
-        let row = self.rows[reduce(hash, size) as usize];
+        let row = self.rows.get(reduce(hash, size) as usize)?;
         if row.flags == 0 {
             // Nothing else decides; this saves the most of the time.
             return self.slots.get(&row.current).copied();

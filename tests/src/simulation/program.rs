@@ -54,7 +54,7 @@ impl Program {
         now: SystemTime,
     ) -> Option<Destination> {
         let table = &maps.tables[&maps.listeners.get(&flow.service)?.table];
-        let row = table.rows[reduce(flow.hash, table.table.rows) as usize];
+        let row = (table.rows).get(reduce(flow.hash, table.table.rows) as usize)?;
         let mut is_displaced = false;
         if row.flags & ROW_LOOKUP != 0 {
             self.accesses += 1;
@@ -113,7 +113,7 @@ impl Program {
         let (tracked, superfluous) = flows::sum(&live, |counter| {
             let mut listeners = maps.listeners.values();
             let table = listeners.find(|it| it.counter == counter)?.table;
-            Some((table, maps.tables.get(&table)?.rows.as_slice()))
+            Some((table, &maps.tables.get(&table)?.rows))
         });
         self.superfluous = superfluous;
         tracked

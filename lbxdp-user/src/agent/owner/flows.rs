@@ -117,7 +117,7 @@ impl Owner {
             .collect();
         flows::sum(flows, |listener| {
             let table = *tables.get(&listener)?;
-            let rows = content.tables.get(&table)?.rows.as_slice();
+            let rows = &content.tables.get(&table)?.rows;
             Some((table, rows))
         })
     }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Due, Owner};
-use crate::config;
+use crate::agent::load;
 
 impl Owner {
     /// Puts the file's configuration in force, or says why not and stays with the last.
@@ -35,8 +35,7 @@ impl Owner {
     }
 
     fn try_reload(&mut self, now: SystemTime) -> anyhow::Result<bool> {
-        let loaded =
-            config::load(&self.options.config).map_err(|invalid| anyhow::anyhow!("{invalid}"))?;
+        let loaded = load(&self.options.config)?;
         let (current, next) = (&self.state.config().node, &loaded.config.node);
         if (&current.pin_path, &current.socket) != (&next.pin_path, &next.socket) {
             anyhow::bail!(

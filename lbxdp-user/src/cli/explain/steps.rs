@@ -278,13 +278,10 @@ fn row_step(
     let share = published
         .filter(|published| !published.rows.is_empty())
         .map(|published| {
-            let rows = &published.rows;
-            let own = rows
-                .iter()
-                .filter(|other| other.current == row.current)
-                .count();
+            let owners = published.rows.owners();
+            let own = owners.iter().filter(|owner| **owner == row.current).count();
             #[expect(clippy::cast_precision_loss, reason = "a share, shown with one digit")]
-            let share = own as f64 / rows.len() as f64;
+            let share = own as f64 / owners.len() as f64;
             share
         });
     if let Some(share) = share {

@@ -108,7 +108,7 @@ fn world() -> (MemTables, Content, Names) {
             0,
             Published {
                 table,
-                rows: rows.clone(),
+                rows: rows.iter().copied().collect(),
             },
         )]),
         ..Content::default()

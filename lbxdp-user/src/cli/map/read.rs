@@ -381,13 +381,13 @@ fn rows(content: &Content, names: &Names, all: bool) -> Vec<Entry> {
         if all {
             for (row, at) in published.rows.iter().zip(first..) {
                 let mut value = vec![field("table", name.clone()), field("row", at - first)];
-                value.extend(entry::row(row, names));
+                value.extend(entry::row(&row, names));
                 entries.push(Entry::new(at.to_string(), value));
             }
             continue;
         }
         let mut shares: BTreeMap<OriginIndex, (usize, usize)> = BTreeMap::new();
-        for row in &published.rows {
+        for row in published.rows.iter() {
             let (rows, flagged) = shares.entry(row.current).or_default();
             *rows += 1;
             *flagged += usize::from(row.flags != 0);

@@ -1,6 +1,7 @@
 //! Tables `monitor`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{name, timing};
@@ -44,7 +45,7 @@ fn monitor(written: &file::Monitor, report: &mut Report<'_>) -> Monitor {
     }
     let kind = match name {
         MonitorName::Tcp => MonitorKind::Tcp,
-        MonitorName::Http => MonitorKind::Http(http(written, report)),
+        MonitorName::Http => MonitorKind::Http(Arc::new(http(written, report))),
         MonitorName::IcmpPing => MonitorKind::IcmpPing,
     };
     let port = written.port.or(0);

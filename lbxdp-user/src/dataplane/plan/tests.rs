@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 use lbxdp_ebpf::abi::{
-    Address, Encapsulation, Mode, Port, ROW_GENERATION, ROW_LOOKUP, RouteKey, VnetId,
+    Address, Encapsulation, Mode, Port, ROW_GENERATION, ROW_LOOKUP, RouteKey, Row, VnetId,
 };
 use proptest::prelude::*;
 
@@ -40,7 +41,7 @@ impl FakeMaps {
                         "row {index} is written while it is in force"
                     );
                     assert!(index < LIMITS.rows);
-                    self.rows.insert(index, *row);
+                    self.rows.insert(index, row);
                 }
             }
             Write::PreviousRows { index, table } => {
@@ -310,7 +311,7 @@ proptest! {
             for (index, published) in &maps.content.tables {
                 let table = maps.tables[index];
                 prop_assert_eq!(table, published.table);
-                let rows: Vec<Row> = FakeMaps::active(&table).map(|row| maps.rows[&row]).collect();
+                let rows: Rows = FakeMaps::active(&table).map(|row| maps.rows[&row]).collect();
                 prop_assert_eq!(&rows, &published.rows);
             }
             prop_assert_eq!(maps.sync(state), Ok(0), "a second time there is nothing to write");
@@ -320,13 +321,15 @@ proptest! {
     }
 }
 
+fn owned_by(origin: OriginIndex, rows: usize) -> TableRows {
+    TableRows::publish(repeat_n(Row::owned_by(origin), rows).collect())
+}
+
 fn simple() -> Desired {
     let mut desired = Desired::default();
     desired.origins.insert(1, origin(1, None));
     desired.origins.insert(2, origin(2, None));
-    desired
-        .tables
-        .insert(0, TableRows::publish(vec![Row::owned_by(1); 5]));
+    desired.tables.insert(0, owned_by(1, 5));
     desired.listeners.insert(
         service(1),
         Listener {
@@ -349,7 +352,7 @@ fn what_the_owners_before_refer_to_is_said_before_the_flip_and_for_its_half_alon
         ..Row::owned_by(2)
     };
     let publish = |rows: &[Row], previous_rows| TableRows::Publish {
-        rows: rows.to_vec(),
+        rows: Rows::from(rows),
         previous_rows,
     };
     next.tables.insert(0, publish(&[moved; 5], 3));
@@ -375,8 +378,7 @@ fn a_change_of_rows_is_one_flip_of_the_same_table() {
     maps.sync(&simple()).unwrap();
     let before = maps.tables[&0];
     let mut next = simple();
-    next.tables
-        .insert(0, TableRows::publish(vec![Row::owned_by(2); 5]));
+    next.tables.insert(0, owned_by(2, 5));
     let actual = maps.content.clone();
     let writes = plan(&actual, &next, &LIMITS).unwrap();
     assert_eq!(writes.len(), 2, "rows and the flip: {writes:?}");
@@ -462,9 +464,7 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
         }
     );
     let mut state = simple();
-    state
-        .tables
-        .insert(1, TableRows::publish(vec![Row::owned_by(1); 101]));
+    state.tables.insert(1, owned_by(1, 101));
     let error = maps.sync(&state).unwrap_err();
     assert_eq!(
         error,

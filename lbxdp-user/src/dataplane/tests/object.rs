@@ -232,7 +232,7 @@ fn pinned_maps_that_are_too_small_grow_with_what_they_hold_and_larger_ones_stay(
 fn assert_owners(dataplane: &Dataplane) {
     for Published { table, rows } in dataplane.content().tables.values() {
         let first = table.first_row();
-        for (index, row) in (first..).zip(rows) {
+        for (index, row) in (first..).zip(rows.iter()) {
             let (entry, _) = Owners::place(index);
             let owners = dataplane.maps().owners.get(&entry, 0).unwrap();
             assert_eq!(owners.of(index), row.owner(), "row {index}");

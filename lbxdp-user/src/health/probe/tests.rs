@@ -122,7 +122,7 @@ async fn http_tells_why_it_fails() {
         };
         assert_eq!(server.probe(check).await, Err(failure), "{answer:?}");
     }
-    let closed = spec(closed_port().await, MonitorKind::Http(get()));
+    let closed = spec(closed_port().await, http(get()));
     assert_eq!(probe(&closed).await, Err(Failure::ConnectionRefused));
 }
 
@@ -173,7 +173,7 @@ async fn http_sends_what_is_configured() {
 #[tokio::test]
 async fn http_times_out_on_silence_and_on_a_slow_drip() {
     let silent = TcpListener::bind((V4, 0)).await.unwrap();
-    let mut spec = spec(silent.local_addr().unwrap(), MonitorKind::Http(get()));
+    let mut spec = spec(silent.local_addr().unwrap(), http(get()));
     spec.timing.timeout = Duration::from_millis(100);
     assert_eq!(probe(&spec).await, Err(Failure::HttpTimeout));
 
@@ -200,7 +200,7 @@ async fn an_endless_body_is_read_only_so_far() {
 #[tokio::test]
 async fn only_timeouts_are_tried_again() {
     let silent = TcpListener::bind((V4, 0)).await.unwrap();
-    let mut spec = spec(silent.local_addr().unwrap(), MonitorKind::Http(get()));
+    let mut spec = spec(silent.local_addr().unwrap(), http(get()));
     spec.timing.timeout = Duration::from_millis(50);
     spec.timing.retries = 2;
     assert_eq!(probe(&spec).await, Err(Failure::HttpTimeout));
@@ -237,7 +237,7 @@ async fn a_request_that_makes_no_sense_is_named() {
             ..get()
         },
     ] {
-        let spec = spec(address, MonitorKind::Http(check));
+        let spec = spec(address, http(check));
         assert_eq!(probe(&spec).await, Err(Failure::InvalidRequest));
     }
 }
@@ -328,6 +328,10 @@ pub(in crate::health) fn spec(address: SocketAddr, check: MonitorKind) -> ProbeS
     }
 }
 
+fn http(check: HttpCheck) -> MonitorKind {
+    MonitorKind::Http(Arc::new(check))
+}
+
 pub(in crate::health) fn get() -> HttpCheck {
     HttpCheck {
         method: "GET".into(),
@@ -371,7 +375,7 @@ impl Server {
     }
 
     async fn probe(&self, check: HttpCheck) -> Result<Duration, Failure> {
-        probe(&spec(self.address, MonitorKind::Http(check))).await
+        probe(&spec(self.address, http(check))).await
     }
 
     async fn request(&self) -> String {

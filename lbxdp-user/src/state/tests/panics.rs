@@ -35,7 +35,11 @@ fn a_pool_in_panic_is_named_once_and_its_flows_stay_with_their_origins() {
     );
     assert!(panics[0].contains("panic_threshold = 0.6"), "{panics:?}");
     let rows = rows_of(&mut state, "web-blue");
-    assert_eq!(crate::steering::shares(&rows).len(), 2, "both have rows");
+    assert_eq!(
+        crate::steering::shares(Rows::from(rows.as_slice()).owners()).len(),
+        2,
+        "both have rows"
+    );
 
     report(&mut state, "web-blue", "b", Err(Failure::TcpTimeout));
     assert!(!is_down(&mut state, "b"), "still");

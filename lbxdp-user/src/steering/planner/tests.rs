@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::model::{AllDown, Forwarding, HashKey, Origin};
-use crate::steering::rows::quiet;
 use crate::steering::{BalancerState, shares};
 
 const NONE: OriginIndex = lbxdp_ebpf::abi::Origin::NONE;
@@ -420,14 +419,14 @@ impl Lab {
     }
 
     fn owners(&self, owners: &[OriginIndex]) -> BTreeSet<String> {
-        shares(&quiet(owners))
+        shares(owners)
             .into_keys()
             .map(|slot| self.name(slot))
             .collect()
     }
 
     fn assert_shares(&self, plan: &TablePlan, expected: &[(&str, f64)]) {
-        let shares = shares(&quiet(plan.owners.as_ref().unwrap()));
+        let shares = shares(plan.owners.as_ref().unwrap());
         let shares: BTreeMap<_, _> = shares
             .into_iter()
             .map(|(slot, rows)| (self.name(slot), f64::from(rows) / f64::from(plan.size)))
