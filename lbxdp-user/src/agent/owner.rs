@@ -154,7 +154,7 @@ impl Owner {
         owner.fits(&mut owner.state.clone(), now)?;
         owner.settle_links(now).await;
         owner.settle_probes();
-        owner.await_hops().await;
+        owner.first_hops().await;
         owner.settle(now).await;
         let fatal = fatal(&owner.problems, &owner.attachments);
         if !fatal.is_empty() {

@@ -53,9 +53,11 @@ impl Owner {
         self.problems.set(Part::Links, problems);
     }
 
-    /// Waits a little for next hops, so that taking over does not put "not known yet" in the
-    /// place of what the last agent knew.
-    pub(super) async fn await_hops(&mut self) {
+    /// Looks next hops up for the first time. Where there are tables of the last agent, which forward
+    /// meanwhile, it waits a little for all of them, so that "not known yet" does not take the place
+    /// of what that one knew.
+    pub(super) async fn first_hops(&mut self) {
+        let takes_over = !self.dataplane.content().tables.is_empty();
         let deadline = tokio::time::Instant::now() + HOPS_AT_START;
         loop {
             let hops = self.resolve().await;
@@ -63,7 +65,7 @@ impl Owner {
             self.log_hops(&hops);
             self.state.set_hops(hops);
             self.look_at_vlans().await;
-            if complete || tokio::time::Instant::now() >= deadline {
+            if complete || !takes_over || tokio::time::Instant::now() >= deadline {
                 return;
             }
             tokio::time::sleep(HOPS_AGAIN).await;
