@@ -1,6 +1,6 @@
 //! What the program costs, in nanoseconds a packet; how many packets a second it takes from a link and
-//! sends back: [`e2e`]; and what the agent does, by the size of its configuration: [`rows`],
-//! [`reconcile`].
+//! sends back: [`e2e`]; and what the agent does and takes, by the size of its configuration: [`rows`],
+//! [`reconcile`], [`agent`].
 //!
 //! `BPF_PROG_TEST_RUN` runs a wrapper many times; the wrapper restores the frame, makes it a packet
 //! of the next flow and calls the program under test ([`lbxdp_ebpf::bench`]). All programs take
@@ -8,9 +8,11 @@
 //! medians are compared: what a program costs is what it costs more than `floor`, which exchanges
 //! MAC addresses and transmits.
 
+pub mod agent;
 pub mod cost;
 pub mod e2e;
 mod figures;
+mod memory;
 mod programs;
 pub mod reconcile;
 pub mod rows;
@@ -28,6 +30,12 @@ pub use subjects::Subjects;
 const ROWS: u32 = 65_537;
 /// Origins of every listener.
 const ORIGINS: u16 = 1_000;
+
+/// Whether a goal is met, in a sentence.
+fn goal(what: &str, value: u64, goal: u64, unit: &str) -> String {
+    let met = if value <= goal { "met" } else { "missed" };
+    format!("{what}: {value} {unit}, goal {goal} {unit}, {met}")
+}
 
 /// A table as text, without blanks at the ends of lines.
 fn trimmed(table: &comfy_table::Table) -> String {

@@ -19,7 +19,8 @@ pub(crate) fn run(workspace: &Workspace, what: Option<&Bench>) -> Result<ExitCod
         Some(Bench::E2e(arguments)) => vec![("e2e", arguments)],
         Some(Bench::Rows(arguments)) => vec![("rows", arguments)],
         Some(Bench::Reconcile(arguments)) => vec![("reconcile", arguments)],
-        None => ["rows", "reconcile", "packet", "e2e"]
+        Some(Bench::Agent(arguments)) => vec![("agent", arguments)],
+        None => ["rows", "reconcile", "agent", "packet", "e2e"]
             .map(|name| (name, &rest))
             .to_vec(),
     };
@@ -37,6 +38,10 @@ pub(crate) fn run(workspace: &Workspace, what: Option<&Bench>) -> Result<ExitCod
         }
     }
     let bench = host::build(workspace, "tests", "bench", Profile::Release)?;
+    let needs_agent = chosen.iter().any(|(name, _)| *name == "agent");
+    let agent = needs_agent
+        .then(|| host::build(workspace, "lbxdp-user", "lbxdp", Profile::Release))
+        .transpose()?;
     for (name, arguments) in chosen {
         let MeasureArguments { json, rest } = arguments;
         let mut command = nested::command(&bench);
@@ -44,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace, what: Option<&Bench>) -> Result<ExitCod
             .arg(name)
             .args(json.then_some("--json"))
             .args(rest)
+            .envs(agent.iter().map(|agent| ("LBXDP_BIN", agent)))
             .current_dir(workspace.root());
         let status = progress::stream(&mut command)?;
         let code = status

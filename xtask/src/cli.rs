@@ -111,6 +111,11 @@ pub(crate) enum Bench {
     /// flap: how long until the rows are in force, and how much of that is spent on tables and on
     /// maps; memory of the agent, each size in a process of its own, and of the maps.
     Reconcile(MeasureArguments),
+    /// Memory of a running agent, and how long it takes to be ready, at the same sizes
+    ///
+    /// Runs `lbxdp run` in network namespaces, with origins that answer behind tunnels that are
+    /// there: until all are healthy, and through an edit that adds an origin to every pool.
+    Agent(MeasureArguments),
 }
 
 /// What a benchmark is given.

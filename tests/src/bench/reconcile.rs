@@ -1,7 +1,7 @@
 //! What a configuration of a given size costs the agent: to load, to publish for the first time,
 //! and until a flap of one origin is in the maps.
 
-use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,9 +16,16 @@ use lbxdp::state::State;
 use lbxdp_ebpf::abi::Tags;
 use serde::{Deserialize, Serialize};
 
+use super::goal;
+use super::memory::{self, Memory, mebibytes};
 use super::scenario::Scenario;
 use crate::engine::kernel::map_memory;
 
+const NODE: &str = r#"[node]
+interfaces = ["lo"]
+addresses = ["203.0.113.1"]
+hash_key = "2b7e151628aed2a6abf7158809cf4f3c"
+"#;
 /// Until a flap is in the maps, with 10,000 origins.
 const FLAP_GOAL: u64 = 20_000;
 /// Of that, until it is known what to write.
@@ -77,7 +84,7 @@ impl Drop for Pins {
 /// When the maps cannot be made or written.
 pub fn measure(origins: usize, flaps: usize) -> Result<Growth> {
     let scenario = Scenario::of(origins);
-    let text = scenario.text();
+    let text = scenario.text(NODE, Ipv4Addr::new(203, 0, 113, 2));
     let start = Instant::now();
     let loaded = config::parse(&text, Path::new("bench.toml"))
         .map_err(|invalid| anyhow::anyhow!("{invalid}"))?;
@@ -104,7 +111,7 @@ pub fn measure(origins: usize, flaps: usize) -> Result<Growth> {
     let mut samples = Vec::new();
     for flap in 0..flaps {
         let number = flap * 7_919 % origins;
-        for result in [Err(Failure::TcpTimeout), Ok(Duration::from_millis(1))] {
+        for result in [Err(Failure::IcmpTimeout), Ok(Duration::from_millis(1))] {
             let flip = state.observe(&key(number), result, now);
             ensure!(flip.is_some(), "origin {number} has not flipped");
             samples.push(self::flap(&mut state, &mut dataplane, now)?);
@@ -199,11 +206,7 @@ fn probing(state: &State) -> Result<u64> {
 
 /// Resident memory of this process, in KiB.
 fn resident() -> Result<u64> {
-    let text = fs::read_to_string("/proc/self/status")?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok())
-        .context("the kernel tells the resident memory")
+    memory::of(std::process::id(), Memory::Resident)
 }
 
 fn microseconds(time: Duration) -> u64 {
@@ -237,7 +240,6 @@ pub fn table(all: &[Growth]) -> String {
             Duration::from_micros(microseconds).as_secs_f64() * 1e3
         )
     };
-    let memory = |kib: u64| format!("{} MiB", kib.div_ceil(1 << 10));
     for growth in all {
         let Growth {
             origins,
@@ -267,9 +269,9 @@ pub fn table(all: &[Growth]) -> String {
             time(*flap_us_max),
             time(*table_us),
             time(*write_us),
-            memory(*memory_kib),
-            memory(*memory_probing_kib),
-            memory(*maps_kib),
+            mebibytes(*memory_kib),
+            mebibytes(*memory_probing_kib),
+            mebibytes(*maps_kib),
         ]);
     }
     for column in table.column_iter_mut() {
@@ -281,10 +283,6 @@ pub fn table(all: &[Growth]) -> String {
 /// The goals of the largest size, and whether they are met.
 #[must_use]
 pub fn goals(growth: &Growth) -> Vec<String> {
-    let goal = |what: &str, value: u64, goal: u64, unit: &str| {
-        let met = if value <= goal { "met" } else { "missed" };
-        format!("{what}: {value} {unit}, goal {goal} {unit}, {met}")
-    };
     vec![
         goal("flap in force", growth.flap_us, FLAP_GOAL, "us"),
         goal("of that table work", growth.table_us, TABLE_GOAL, "us"),

@@ -1,6 +1,7 @@
 //! A node of a given size, as a configuration.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 /// How much there is of everything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,23 +40,52 @@ impl Scenario {
         )
     }
 
-    /// The configuration.
+    /// The same with one origin more in each pool; the others stay where they are.
     #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = String::from(
-            r#"[node]
-interfaces = ["lo"]
-addresses = ["203.0.113.1"]
-hash_key = "2b7e151628aed2a6abf7158809cf4f3c"
+    pub const fn edited(&self) -> Self {
+        Self {
+            origins: self.origins + self.pools,
+            ..*self
+        }
+    }
 
+    /// The address that an origin has in its VNet: one of [`Self::ADDRESSES`].
+    fn address(number: usize) -> String {
+        format!("10.0.{}.{}", number / 250, number % 250 + 1)
+    }
+
+    /// What all addresses of origins are in.
+    pub const ADDRESSES: &str = "10.0.0.0/16";
+
+    /// The node's address in the tunnel of a VNet, and that of the other end, of a network of 30 bits.
+    #[must_use]
+    pub const fn tunnel(vnet: usize) -> [Ipv4Addr; 2] {
+        let vnet = vnet as u8;
+        [
+            Ipv4Addr::new(10, 255, vnet, 1),
+            Ipv4Addr::new(10, 255, vnet, 2),
+        ]
+    }
+
+    /// The VNI of the tunnel of a VNet.
+    #[must_use]
+    pub const fn vni(vnet: usize) -> usize {
+        vnet + 1
+    }
+
+    /// The configuration for a node that is like this, and whose tunnels end there.
+    #[must_use]
+    pub fn text(&self, node: &str, tunnels_end: Ipv4Addr) -> String {
+        let mut text = format!(
+            r#"{node}
 [[monitor]]
-name = "tcp"
-type = "tcp"
-port = 80
+name = "ping"
+type = "icmp_ping"
 interval = "60s"
-"#,
+"#
         );
         for vnet in 0..self.vnets {
+            let [near, far] = Self::tunnel(vnet);
             let _ = write!(
                 text,
                 r#"
@@ -64,27 +94,26 @@ name = "vnet-{vnet}"
 [[vnet.tunnel]]
 name = "tunnel"
 kind = "vxlan"
-remote = "203.0.113.2"
+remote = "{tunnels_end}"
 vni = {}
-addresses = ["10.255.0.1/30"]
-peers = ["10.255.0.2"]
+addresses = ["{near}/30"]
+peers = ["{far}"]
 "#,
-                vnet + 1
+                Self::vni(vnet)
             );
         }
         for pool in 0..self.pools {
             let _ = write!(
                 text,
-                "\n[[pool]]\nname = \"pool-{pool}\"\nmonitor = \"tcp\"\n"
+                "\n[[pool]]\nname = \"pool-{pool}\"\nmonitor = \"ping\"\n"
             );
             for number in (pool..self.origins).step_by(self.pools) {
                 let (_, name) = self.origin(number);
                 let _ = write!(
                     text,
-                    "[[pool.origin]]\nname = \"{name}\"\naddress = \"10.0.{}.{}\"\nport = 80\n\
+                    "[[pool.origin]]\nname = \"{name}\"\naddress = \"{}\"\nport = 80\n\
                      virtual_network = \"vnet-{}\"\n",
-                    number / 250,
-                    number % 250 + 1,
+                    Self::address(number),
                     pool % self.vnets
                 );
             }
@@ -111,15 +140,28 @@ default_pools = ["pool-{}"]
 mod tests {
     use std::path::Path;
 
+    use lbxdp::config::model::Config;
+
     use super::*;
+
+    const NODE: &str = r#"[node]
+interfaces = ["lo"]
+addresses = ["203.0.113.1"]
+hash_key = "2b7e151628aed2a6abf7158809cf4f3c"
+"#;
+
+    fn parsed(scenario: &Scenario) -> Config {
+        let text = scenario.text(NODE, Ipv4Addr::new(203, 0, 113, 2));
+        lbxdp::config::parse(&text, Path::new("bench.toml"))
+            .unwrap_or_else(|invalid| panic!("{invalid}"))
+            .config
+    }
 
     #[test]
     fn a_scenario_is_a_good_configuration_of_its_size() {
         for origins in [10, 1_000] {
             let scenario = Scenario::of(origins);
-            let loaded = lbxdp::config::parse(&scenario.text(), Path::new("bench.toml"))
-                .unwrap_or_else(|invalid| panic!("{invalid}"));
-            let config = loaded.config;
+            let config = parsed(&scenario);
             assert_eq!(config.pools.len(), scenario.pools);
             assert_eq!(config.load_balancers.len(), scenario.listeners);
             assert_eq!(config.vnets.len(), scenario.vnets);
@@ -127,6 +169,16 @@ mod tests {
             assert_eq!(all, origins);
             let (pool, origin) = scenario.origin(origins - 1);
             assert!(config.pools[&pool].origins.contains_key(&origin));
+            let edited = parsed(&scenario.edited());
+            for (name, pool) in &config.pools {
+                let larger = &edited.pools[name].origins;
+                assert_eq!(larger.len(), pool.origins.len() + 1);
+                assert!(
+                    pool.origins
+                        .iter()
+                        .all(|(name, origin)| larger[name] == *origin)
+                );
+            }
         }
         let large = Scenario::of(10_000);
         assert_eq!(

@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use tests::bench::agent;
 use tests::bench::cost::{self, Cost};
 use tests::bench::reconcile::{self, Growth};
 use tests::bench::rows;
@@ -27,6 +28,8 @@ enum Arguments {
     Rows(RowsArguments),
     /// Time and memory of the agent by the size of its configuration.
     Reconcile(ReconcileArguments),
+    /// Time and memory of a running agent by the size of its configuration.
+    Agent(AgentArguments),
     /// One size of `reconcile`, in this process.
     #[command(hide = true)]
     ReconcileOne { origins: usize, flaps: usize },
@@ -55,12 +58,23 @@ struct ReconcileArguments {
     flaps: usize,
 }
 
+#[derive(clap::Args, Debug)]
+struct AgentArguments {
+    /// Prints the figures as one JSON array, the last line of standard output.
+    #[arg(long)]
+    json: bool,
+    /// Numbers of origins, 10 to 10,000.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000, 10_000])]
+    origins: Vec<usize>,
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse() {
         Arguments::Packet(arguments) => packet::bench(&arguments),
         Arguments::E2e(arguments) => e2e::bench(&arguments),
         Arguments::Rows(arguments) => bench_rows(&arguments),
         Arguments::Reconcile(arguments) => bench_reconcile(&arguments),
+        Arguments::Agent(arguments) => bench_agent(&arguments),
         Arguments::ReconcileOne { origins, flaps } => bench_one(origins, flaps),
     };
     match outcome {
@@ -106,15 +120,39 @@ fn bench_reconcile(arguments: &ReconcileArguments) -> Result<()> {
     }
     println!("{}\n\n{}", machine()?, reconcile::table(&all));
     if let Some(growth) = all.iter().find(|growth| growth.origins == 10_000) {
-        println!("\nAt 10,000 origins:");
-        for goal in reconcile::goals(growth) {
-            println!("  {goal}");
-        }
+        print_goals(reconcile::goals(growth));
     }
     if *json {
         println!("\n{}", serde_json::to_string(&all)?);
     }
     Ok(())
+}
+
+fn bench_agent(arguments: &AgentArguments) -> Result<()> {
+    let AgentArguments { json, origins } = arguments;
+    need_root()?;
+    let mut all = Vec::new();
+    for origins in origins {
+        eprintln!("{origins} origins ...");
+        let life = agent::measure(*origins).with_context(|| format!("{origins} origins"))?;
+        all.push(life);
+    }
+    println!("{}\n\n{}", machine()?, agent::table(&all));
+    if let Some(life) = all.iter().find(|life| life.origins == 10_000) {
+        print_goals(agent::goals(life));
+    }
+    if *json {
+        println!("\n{}", serde_json::to_string(&all)?);
+    }
+    Ok(())
+}
+
+/// What is asked of the largest size.
+fn print_goals(goals: Vec<String>) {
+    println!("\nAt 10,000 origins:");
+    for goal in goals {
+        println!("  {goal}");
+    }
 }
 
 fn bench_one(origins: usize, flaps: usize) -> Result<()> {

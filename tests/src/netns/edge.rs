@@ -87,6 +87,11 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// An agent that has this configuration, and is not started yet.
+    pub fn prepare(lab: &Lab, configuration: &str) -> Result<Self> {
+        Self::prepare_at(Self::place_in(lab), configuration, Vec::new())
+    }
+
     /// Starts the agent with this configuration and waits until it answers.
     pub fn start(lab: &Lab, configuration: &str) -> Result<Self> {
         Self::start_within(lab, configuration, Vec::new())
@@ -98,17 +103,30 @@ impl Edge {
         configuration: &str,
         environment: Vec<(String, OsString)>,
     ) -> Result<Self> {
-        let place = Place {
+        Self::start_at(Self::place_in(lab), configuration, environment)
+    }
+
+    fn place_in(lab: &Lab) -> Place {
+        Place {
             namespace: lab.edge().clone(),
             folder: lab.files(),
             socket: lab.socket(),
             pins: lab.pins(),
-        };
-        Self::start_at(place, configuration, environment)
+        }
     }
 
     /// Starts an agent on another node than the lab's own.
     pub(super) fn start_at(
+        place: Place,
+        configuration: &str,
+        environment: Vec<(String, OsString)>,
+    ) -> Result<Self> {
+        let mut edge = Self::prepare_at(place, configuration, environment)?;
+        edge.start_again()?;
+        Ok(edge)
+    }
+
+    fn prepare_at(
         place: Place,
         configuration: &str,
         environment: Vec<(String, OsString)>,
@@ -119,7 +137,7 @@ impl Edge {
             socket,
             pins,
         } = place;
-        let mut edge = Self {
+        let edge = Self {
             binary: agent_binary()?,
             namespace,
             folder,
@@ -130,7 +148,6 @@ impl Edge {
             agent: None,
         };
         edge.write(configuration)?;
-        edge.start_again()?;
         Ok(edge)
     }
 
