@@ -1,11 +1,13 @@
 //! The program in the kernel, run by `BPF_PROG_TEST_RUN`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aya::maps::ProgramArray;
 use aya::programs::{Program, ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use lbxdp::dataplane::FdInfo;
 use lbxdp_ebpf::abi::{Allowance, Count, Device, HandOver, Node, Traffic};
 use lbxdp_ebpf::mem::{MemFrame, MemTables};
 use lbxdp_ebpf::track::FlowEvent;
@@ -510,37 +512,18 @@ fn steps<T>(before: &[T], after: &[T], count: impl Fn(&T) -> Count) -> Vec<(u32,
         .collect()
 }
 
-/// Bytes of memory of all maps that this process has open, as the kernel reckons them; of an array no
-/// more than it has, since before Linux 6.4 keys are reckoned too, and an array has none.
+/// Bytes of memory of all maps that this process has open.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn map_memory() -> Result<u64> {
-    /// `BPF_MAP_TYPE_ARRAY`.
-    const ARRAY: u64 = 2;
-    /// What is before the entries, at the most.
-    const HEADER: u64 = 4096;
-    let mut maps = std::collections::BTreeMap::new();
+    let mut maps = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo").context("cannot read /proc/self/fdinfo")? {
         // A descriptor may be closed in the meantime, that of the folder itself is.
-        let Ok(text) = fs::read_to_string(entry?.path()) else {
-            continue;
-        };
-        let field = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
-        };
-        let (Some(id), Some(reckoned)) = (field("map_id:"), field("memlock:")) else {
-            continue;
-        };
-        let mut memory = reckoned;
-        if field("map_type:") == Some(ARRAY)
-            && let (Some(entries), Some(value)) = (field("max_entries:"), field("value_size:"))
-        {
-            let values = entries * value.next_multiple_of(8);
-            memory = memory.min(values.next_multiple_of(4096) + HEADER);
+        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+        if let Some(FdInfo { id, memory, .. }) = FdInfo::read(&text) {
+            maps.insert(id, memory);
         }
-        maps.insert(id, memory);
     }
     Ok(maps.values().sum())
 }

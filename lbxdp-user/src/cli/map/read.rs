@@ -14,29 +14,16 @@ use serde_json::json;
 
 use super::entry::{self, Entry, Field, field};
 use super::key;
-use crate::dataplane::{Content, FlowTable, LiveMaps, MapSpec, Names, monotonic_ns, versioned};
-
-/// What the kernel says of a pinned map.
-pub(super) struct Facts {
-    pub(super) max_entries: u32,
-    /// Bytes.
-    pub(super) memory: u64,
-}
+use crate::dataplane::{
+    Content, FdInfo, FlowTable, LiveMaps, MapSpec, Names, monotonic_ns, versioned,
+};
 
 /// Asks the kernel about a pinned map.
-pub(super) fn facts(pin_path: &Path, spec: &MapSpec) -> Result<Facts> {
+pub(super) fn facts(pin_path: &Path, spec: &MapSpec) -> Result<FdInfo> {
     let map = MapData::from_pin(versioned(pin_path).join(spec.name))?;
     let fd = map.fd().as_fd().as_raw_fd();
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
-    let memory = text
-        .lines()
-        .find_map(|line| line.strip_prefix("memlock:"))
-        .and_then(|value| value.trim().parse().ok())
-        .unwrap_or_default();
-    Ok(Facts {
-        max_entries: map.info()?.max_entries(),
-        memory,
-    })
+    FdInfo::read(&text).context("the kernel does not tell of maps in /proc/self/fdinfo")
 }
 
 /// Number of entries in use.
