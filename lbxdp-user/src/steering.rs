@@ -28,6 +28,7 @@ pub use hash::Seed;
 pub use maglev::{Base, Bases};
 pub use planner::{World, plan};
 pub use pools::{PoolState, pool_state, weight_units};
+pub use repair::Winners;
 pub use rows::{
     Circumstances, InForce, NextRows, Recorded, Standing, next_rows, owners_in_force, shares,
 };

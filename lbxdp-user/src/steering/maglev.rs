@@ -9,7 +9,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lbxdp_ebpf::abi::OriginIndex;
+
 use super::hash::mix;
+use super::repair::Winners;
 use super::{Member, Seed};
 
 /// The owner of each row while everybody is up.
@@ -67,22 +70,40 @@ type Arrangement = (u32, Seed, Vec<Member>);
 
 #[derive(Clone, Debug)]
 struct Built {
+    /// Shared by clones.
     base: Arc<Base>,
+    winners: Winners,
     wanted: bool,
 }
 
 impl Bases {
-    /// The base of these members, built if it is new.
-    pub fn get(&mut self, members: Vec<Member>, rows: u32, seed: Seed) -> Arc<Base> {
+    /// The base of these members, [repaired](Base::repair); built if it is new.
+    pub fn repaired(
+        &mut self,
+        members: Vec<Member>,
+        rows: u32,
+        seed: Seed,
+        up: impl Fn(&Member) -> bool,
+    ) -> Option<Vec<OriginIndex>> {
+        let Built { base, winners, .. } = self.built(members, rows, seed);
+        if base.members().iter().all(&up) {
+            // Nobody wins anything; those of the last time stay known.
+            return base.repair(up);
+        }
+        base.repair_again(up, winners)
+    }
+
+    fn built(&mut self, members: Vec<Member>, rows: u32, seed: Seed) -> &mut Built {
         let built =
             self.built
                 .entry((rows, seed, members))
                 .or_insert_with_key(|(rows, seed, members)| Built {
                     base: Arc::new(Base::new(members, *rows, *seed)),
+                    winners: Winners::default(),
                     wanted: true,
                 });
         built.wanted = true;
-        Arc::clone(&built.base)
+        built
     }
 
     /// Forgets what nobody asked for since the last call: to be called after a round of plans.
@@ -256,8 +277,9 @@ pub(super) mod tests {
     #[test]
     fn bases_are_built_once_and_forgotten_when_unused() {
         let mut bases = Bases::default();
-        let first = bases.get(equal(3), 251, seed(0));
-        assert!(Arc::ptr_eq(&first, &bases.get(equal(3), 251, seed(0))));
+        let first = Arc::clone(&bases.built(equal(3), 251, seed(0)).base);
+        let again = &bases.built(equal(3), 251, seed(0)).base;
+        assert!(Arc::ptr_eq(&first, again));
         bases.sweep();
         assert_eq!(bases.len(), 1);
         bases.sweep();

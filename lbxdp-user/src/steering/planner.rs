@@ -3,15 +3,13 @@
 mod last_resort;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use lbxdp_ebpf::abi::OriginIndex;
 
 use super::pools::effective;
 use super::table::{Standby, vacant};
 use super::{
-    Base, Bases, Member, Policy, PoolState, Seed, TablePlan, TableSpec, Why, pool_state,
-    weight_units,
+    Bases, Member, Policy, PoolState, Seed, TablePlan, TableSpec, Why, pool_state, weight_units,
 };
 use crate::config::model::Pool;
 use crate::health::Health;
@@ -207,8 +205,9 @@ impl<'a> Planner<'a> {
             return None;
         }
         let members = members.into_iter().map(|named| named.member).collect();
-        let base: Arc<Base> = bases.get(members, self.size, self.world.seed);
-        base.repair(|member| live.contains(&member.id))
+        bases.repaired(members, self.size, self.world.seed, |member| {
+            live.contains(&member.id)
+        })
     }
 
     fn is_up(&self, named: &Named<'_>, health: HealthOf<'_>) -> bool {

@@ -6,12 +6,25 @@
 //! between two others. Logarithms are integers here, because those of floating point may differ
 //! between two nodes' mathematical libraries.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use lbxdp_ebpf::abi::OriginIndex;
 
 use super::hash::mix;
 use super::{Base, Member};
+
+/// The winners of rows whose owner was down, the last time that they were asked for, so that the next
+/// time only those who have changed need be looked at.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Winners {
+    /// Who was up, by place among the members; empty if nothing is known.
+    up: Vec<bool>,
+    /// The pools that had somebody up.
+    live: Vec<u64>,
+    /// For each row whose owner was down, in order, the winner's place among the members.
+    places: Vec<u16>,
+}
 
 impl Base {
     /// The owner of each row given who is up: its base owner if up; else the winner among those
@@ -21,20 +34,63 @@ impl Base {
     /// Costs one multiplication a row, and two for each candidate of a row whose owner is down.
     #[must_use]
     pub fn repair(&self, up: impl Fn(&Member) -> bool) -> Option<Vec<OriginIndex>> {
-        let up: Vec<bool> = self.members().iter().map(up).collect();
-        let pools = Pools::new(self.members(), &up);
+        self.repair_again(up, &mut Winners::default())
+    }
+
+    /// The same, given the winners of the last time with this base: of a row whose owner was down
+    /// then, all candidates are looked at only if its winner is down now. Leaves the winners of this
+    /// time.
+    #[must_use]
+    pub fn repair_again(
+        &self,
+        up: impl Fn(&Member) -> bool,
+        last: &mut Winners,
+    ) -> Option<Vec<OriginIndex>> {
+        let members = self.members();
+        let up: Vec<bool> = members.iter().map(up).collect();
+        let pools = Pools::new(members, &up);
         if pools.live.is_empty() {
             return None;
         }
-        let owner = |(row, &owner): (u32, &u16)| {
-            let owner = usize::from(owner);
-            if up[owner] {
-                return self.members()[owner].origin;
-            }
-            let number = self.seed().row(row);
-            pools.of(self.members()[owner].pool, number).winner(number)
+        let live: Vec<u64> = pools.live.keys().copied().collect();
+        // If a pool comes or goes, winners have to do with other pools than before.
+        let known = if last.up.len() == up.len() && last.live == live {
+            std::mem::take(last)
+        } else {
+            Winners::default()
         };
-        Some((0..).zip(self.owners()).map(owner).collect())
+        let returned: Vec<usize> = (known.up.iter().zip(&up).enumerate())
+            .filter_map(|(place, (was, is))| (!was && *is).then_some(place))
+            .collect();
+        let winner = |row: u32, owner: &Member, before: Option<usize>| {
+            let number = self.seed().row(row);
+            let Some(before) = before.filter(|winner| up[*winner]) else {
+                return pools.of(owner.pool, number).winner(number);
+            };
+            let draw = |place: usize| Draw::of(&members[place], place as u16, number);
+            let pool = members[before].pool;
+            let rivals = returned.iter().copied();
+            let rivals = rivals.filter(|place| members[*place].pool == pool);
+            rivals.map(draw).fold(draw(before), Draw::better).value
+        };
+        let mut known_places = known.places.into_iter();
+        let mut places = Vec::new();
+        let owners = (0..).zip(self.owners()).map(|(row, &owner)| {
+            let owner = usize::from(owner);
+            let before = match known.up.get(owner) {
+                Some(false) => known_places.next().map(usize::from),
+                Some(true) | None => None,
+            };
+            if up[owner] {
+                return members[owner].origin;
+            }
+            let place = winner(row, &members[owner], before);
+            places.push(place);
+            members[usize::from(place)].origin
+        });
+        let owners = owners.collect();
+        *last = Winners { up, live, places };
+        Some(owners)
     }
 }
 
@@ -45,21 +101,18 @@ struct Pools {
     candidates: Candidates<u64>,
 }
 
-/// The members of a pool that are up.
-struct Live(Candidates<OriginIndex>);
+/// The members of a pool that are up, by their places among all.
+struct Live(Candidates<u16>);
 
 impl Pools {
     fn new(members: &[Member], up: &[bool]) -> Self {
         let mut weights = BTreeMap::<u64, u64>::new();
-        let mut live = BTreeMap::<u64, Vec<Candidate<OriginIndex>>>::new();
-        for (member, &up) in members.iter().zip(up) {
+        let mut live = BTreeMap::<u64, Vec<Candidate<u16>>>::new();
+        for (place, (member, &up)) in (0..).zip(members.iter().zip(up)) {
             *weights.entry(member.pool).or_default() += u64::from(member.weight);
             if up {
-                live.entry(member.pool).or_default().push(Candidate {
-                    weight: u64::from(member.weight),
-                    id: member.id,
-                    value: member.origin,
-                });
+                let candidate = Candidate::of(member, place);
+                live.entry(member.pool).or_default().push(candidate);
             }
         }
         let candidates = live
@@ -88,7 +141,7 @@ impl Pools {
 }
 
 impl Live {
-    fn winner(&self, row: u64) -> OriginIndex {
+    fn winner(&self, row: u64) -> u16 {
         self.0.winner(row)
     }
 }
@@ -97,10 +150,76 @@ impl Live {
 /// different weights need a logarithm. Never empty when asked.
 struct Candidates<T>(Vec<Candidate<T>>);
 
+#[derive(Clone, Copy)]
 struct Candidate<T> {
     weight: u64,
     id: u64,
     value: T,
+}
+
+impl Candidate<u16> {
+    /// A member, by its place among all.
+    fn of(member: &Member, place: u16) -> Self {
+        Self {
+            weight: u64::from(member.weight),
+            id: member.id,
+            value: place,
+        }
+    }
+}
+
+/// What a candidate has drawn for a row.
+#[derive(Clone, Copy)]
+struct Draw<T> {
+    number: u64,
+    weight: u64,
+    id: u64,
+    value: T,
+}
+
+impl Draw<u16> {
+    fn of(member: &Member, place: u16, row: u64) -> Self {
+        Candidate::of(member, place).draw(row)
+    }
+}
+
+impl<T: Copy> Candidate<T> {
+    /// What it draws for a row.
+    fn number(&self, row: u64) -> u64 {
+        mix(self.id ^ row)
+    }
+
+    fn draw(&self, row: u64) -> Draw<T> {
+        let Self { weight, id, value } = *self;
+        Draw {
+            number: self.number(row),
+            weight,
+            id,
+            value,
+        }
+    }
+}
+
+impl<T> Draw<T> {
+    /// The one that wins. Of equal ones of different weights the lighter does.
+    fn better(self, other: Self) -> Self {
+        let order = match self.weight.cmp(&other.weight) {
+            Ordering::Equal => (other.number, other.id).cmp(&(self.number, self.id)),
+            // self.log / self.weight <=> other.log / other.weight
+            by_weight => (self.log() * u128::from(other.weight))
+                .cmp(&(other.log() * u128::from(self.weight)))
+                .then(by_weight),
+        };
+        if order == Ordering::Greater {
+            other
+        } else {
+            self
+        }
+    }
+
+    fn log(&self) -> u128 {
+        negative_log2(self.number).into()
+    }
 }
 
 impl<T: Copy> Candidates<T> {
@@ -110,24 +229,16 @@ impl<T: Copy> Candidates<T> {
     }
 
     fn winner(&self, row: u64) -> T {
-        self.0
-            .chunk_by(|a, b| a.weight == b.weight)
-            .filter_map(|equals| {
-                equals
-                    .iter()
-                    .map(|candidate| (mix(candidate.id ^ row), candidate))
-                    .max_by_key(|(number, _)| *number)
-            })
-            .map(|(number, candidate)| (negative_log2(number), candidate))
-            .reduce(|best, next| {
-                // best.log / best.weight <= next.log / next.weight
-                let (ours, theirs) = (
-                    u128::from(best.0) * u128::from(next.1.weight),
-                    u128::from(next.0) * u128::from(best.1.weight),
-                );
-                if ours <= theirs { best } else { next }
-            })
-            .map(|(_, candidate)| candidate.value)
+        let classes = self.0.chunk_by(|a, b| a.weight == b.weight);
+        let best = classes.filter_map(|equals| {
+            let drawn = equals
+                .iter()
+                .map(|candidate| (candidate.number(row), candidate));
+            drawn.max_by_key(|(number, _)| *number)
+        });
+        best.map(|(_, candidate)| candidate.draw(row))
+            .reduce(Draw::better)
+            .map(|draw| draw.value)
             .expect("a pool is live because it has somebody up")
     }
 }
@@ -298,6 +409,27 @@ mod tests {
                     prop_assert_eq!(owners.len(), 4_093);
                     prop_assert!(owners.iter().all(|owner| up.contains(owner)));
                 }
+            }
+        }
+
+        #[test]
+        fn who_won_last_time_changes_nothing_but_the_cost(
+            weights in proptest::collection::vec(1..=3_u32, 2..24),
+            pools in 1..4_u64,
+            steps in proptest::collection::vec(
+                proptest::collection::btree_set(0..24_u16, 0..24), 1..12,
+            ),
+            key in any::<u8>(),
+        ) {
+            let mut members = weighted(&weights);
+            for member in &mut members {
+                member.pool = u64::from(member.origin) % pools;
+            }
+            let base = Base::new(&members, 1_021, seed(key));
+            let mut last = Winners::default();
+            for down in steps {
+                let up = |member: &Member| !down.contains(&member.origin);
+                prop_assert_eq!(base.repair_again(up, &mut last), base.repair(up));
             }
         }
 

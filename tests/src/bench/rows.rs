@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, SystemTime};
 
 use lbxdp::config::model::HashKey;
-use lbxdp::steering::{Base, Circumstances, Member, Recorded, Seed, Standing, next_rows};
+use lbxdp::steering::{Base, Circumstances, Member, Recorded, Seed, Standing, Winners, next_rows};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -51,6 +51,19 @@ pub fn measure(samples: u32) -> Vec<Cost> {
             case("repair, a tenth down"),
             None,
             times(samples, || repair(black_box(count / 10))),
+        ));
+        // One more goes down and comes back, while a tenth is.
+        let mut last = Winners::default();
+        let _ = base.repair_again(|member| member.origin >= count / 10, &mut last);
+        let mut more = false;
+        costs.push(Cost::of(
+            case("repair again, one changes, a tenth down"),
+            goal(2_000),
+            times(samples, || {
+                more = !more;
+                let down = black_box(count / 10 + u16::from(more));
+                base.repair_again(|member| member.origin >= down, &mut last)
+            }),
         ));
         let (homes, owners) = (repair(0).unwrap_or_default(), repair(1).unwrap_or_default());
         let circumstances = Circumstances {
