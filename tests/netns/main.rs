@@ -17,6 +17,7 @@ mod lab;
 mod metrics;
 mod monitors;
 mod reload;
+mod scale;
 mod snat;
 mod stock;
 mod traffic;

@@ -16,7 +16,7 @@ use crate::netns::{Edge, Lab, Namespace, Status};
 /// Of a step that takes seconds.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// After this the agent has given back what a step took for a moment.
-const REST: Duration = Duration::from_secs(7);
+pub const REST: Duration = Duration::from_secs(7);
 /// The agent's memory at any time, with 10,000 origins, in KiB.
 const GOAL: u64 = 128 << 10;
 /// Where the tunnels end.
@@ -49,11 +49,11 @@ pub struct Life {
     pub edited_kib: u64,
 }
 
-/// Measures one size.
+/// Measures one size; memory at rest after so long a rest.
 ///
 /// # Errors
 /// When the lab cannot be built, or the agent does not become what it should.
-pub fn measure(origins: usize) -> Result<Life> {
+pub fn measure(origins: usize, rest: Duration) -> Result<Life> {
     let scenario = Scenario::of(origins);
     let lab = Lab::without_sites()?;
     let _far = far_end(&lab, &scenario)?;
@@ -68,7 +68,7 @@ pub fn measure(origins: usize) -> Result<Life> {
     let healthy = start.elapsed();
     let pid = edge.pid().context("the agent runs")?;
     let start_peak_kib = memory::of(pid, Memory::Peak)?;
-    std::thread::sleep(REST);
+    std::thread::sleep(rest);
     let resident_kib = memory::of(pid, Memory::Resident)?;
 
     memory::forget_peak(pid)?;
@@ -80,7 +80,7 @@ pub fn measure(origins: usize) -> Result<Life> {
     let edit = start.elapsed();
     edge.wait_long("all origins are healthy", DEADLINE, Status::all_healthy)?;
     let edit_peak_kib = memory::of(pid, Memory::Peak)?;
-    std::thread::sleep(REST);
+    std::thread::sleep(rest);
     let edited_kib = memory::of(pid, Memory::Resident)?;
     edge.terminate()?;
     Ok(Life {

@@ -134,7 +134,8 @@ fn bench_agent(arguments: &AgentArguments) -> Result<()> {
     let mut all = Vec::new();
     for origins in origins {
         eprintln!("{origins} origins ...");
-        let life = agent::measure(*origins).with_context(|| format!("{origins} origins"))?;
+        let life =
+            agent::measure(*origins, agent::REST).with_context(|| format!("{origins} origins"))?;
         all.push(life);
     }
     println!("{}\n\n{}", machine()?, agent::table(&all));
