@@ -3,7 +3,7 @@
 //! ```text
 //! config     the file: what was written, what it means
 //! slots      who has which slot of the maps                           (pure)
-//! rows       the rows of a table, in little memory                   (pure)
+//! rows       the rows of a table, in little memory                    (pure)
 //! state      what is known: configuration, slots, health, next hops   (pure)
 //! steering   configuration and health -> rows                         (pure)
 //! reconcile  state -> what the maps are to hold                       (pure)

@@ -40,8 +40,8 @@ pub(super) fn set_up() {
     }
 }
 
-#[cfg(target_env = "gnu")]
 /// Gives back what is free.
+#[cfg(target_env = "gnu")]
 pub(super) fn trim() {
     // SAFETY: the call takes a number, and locks what it touches.
     unsafe { libc::malloc_trim(0) };
