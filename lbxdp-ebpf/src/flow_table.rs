@@ -8,7 +8,8 @@
 //! stands elsewhere ([`Flow`]), for whoever looks at the table.
 //!
 //! A flow goes to the first of its sets; to the second if the first begins to fill. If both are full,
-//! it takes the place of the flow of either that has been silent longest.
+//! it takes the place of the flow of either that has been silent longest. Within a set it has a home,
+//! which it takes if that is free, so that for most packets the processor guesses where their flow is.
 
 use core::ops::Deref;
 
@@ -106,6 +107,12 @@ pub const fn fingerprint(digest: u64) -> u32 {
     }
 }
 
+/// The way that a flow takes if it is free.
+#[inline(always)]
+const fn home(fingerprint: u32) -> u32 {
+    hash::reduce(fingerprint, FlowSet::WAYS as u32)
+}
+
 /// Looks for a flow.
 #[inline(always)]
 pub fn find<S: Store>(store: &S, digest: u64) -> Option<Found> {
@@ -180,8 +187,13 @@ fn place<S: Store>(store: &S, digest: u64, time: u16) -> Option<(Spot, FlowEntry
             (first, here)
         }
     };
-    let way = vacancy.way();
-    let old = store.set(set)?.entries.get(way as usize)?.read();
+    let home = home(fingerprint(digest));
+    let found = store.set(set)?;
+    let way = match found.entries.get(home as usize) {
+        Some(entry) if entry.fingerprint == FlowEntry::FREE.fingerprint => home,
+        Some(_) | None => vacancy.way(),
+    };
+    let old = found.entries.get(way as usize)?.read();
     Some((Spot { set, way }, old))
 }
 
@@ -250,11 +262,19 @@ impl FlowSet {
     #[inline(always)]
     #[must_use]
     fn find(&self, fingerprint: u32) -> Option<(u32, FlowEntry)> {
+        // All of an entry is read at once, so that it is of one flow.
+        let whole = |way, entry: &FlowEntry| {
+            let entry = entry.read();
+            (entry.fingerprint == fingerprint).then_some((way, entry))
+        };
+        let home = home(fingerprint);
+        let at_home = self.entries.get(home as usize)?;
+        if at_home.fingerprint == fingerprint {
+            return whole(home, at_home);
+        }
         for (way, entry) in (0..).zip(&self.entries) {
             if entry.fingerprint == fingerprint {
-                // All of it, of one flow.
-                let entry = entry.read();
-                return (entry.fingerprint == fingerprint).then_some((way, entry));
+                return whole(way, entry);
             }
         }
         None

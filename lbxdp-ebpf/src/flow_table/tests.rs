@@ -169,6 +169,22 @@ fn a_fingerprint_of_zeros_is_not_taken_for_no_flow() {
 }
 
 #[test]
+fn most_flows_are_at_home() {
+    let table = Table::of(4_096);
+    let count = table.capacity() / 2;
+    for digest in digests(count) {
+        table.put(digest, 1);
+    }
+    let at_home = digests(count).filter(|digest| {
+        let found = find(&table, *digest).expect("it is recorded");
+        found.at.way == home(fingerprint(*digest))
+    });
+    let share = at_home.count() as f64 / count as f64;
+    assert!(share > 0.6, "{share}");
+    std::eprintln!("{share} are at home");
+}
+
+#[test]
 fn with_half_of_the_places_taken_nobody_is_pushed_out() {
     let table = Table::of(4_096);
     for digest in digests(table.capacity() / 2) {
