@@ -21,6 +21,8 @@ mod stand;
 mod subject;
 mod subjects;
 
+use comfy_table::{CellAlignment, Table, presets};
+
 pub use figures::{Figure, table};
 pub use stand::{Effort, measure};
 pub use subject::{Flows, Subject};
@@ -37,8 +39,23 @@ fn goal(what: &str, value: u64, goal: u64, unit: &str) -> String {
     format!("{what}: {value} {unit}, goal {goal} {unit}, {met}")
 }
 
+/// A table of numbers as text.
+fn numbers<const COLUMNS: usize>(
+    header: [&str; COLUMNS],
+    rows: impl Iterator<Item = [String; COLUMNS]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    trimmed(&table)
+}
+
 /// A table as text, without blanks at the ends of lines.
-fn trimmed(table: &comfy_table::Table) -> String {
+fn trimmed(table: &Table) -> String {
     let lines = table.to_string();
     let lines: Vec<&str> = lines.lines().map(str::trim_end).collect();
     lines.join("\n")

@@ -7,7 +7,8 @@ use super::{Allowance, FlowKey, Kept, OriginIndex, Seen, abi_type, identity_bits
 /// rest as a [`Flow`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tracked {
-    /// The origin; [`Origin::NONE`](super::Origin::NONE) if the connection has ended, and another is being opened.
+    /// The origin; [`Origin::NONE`](super::Origin::NONE) if the connection has ended, and another is
+    /// being opened.
     pub origin: OriginIndex,
     /// [`Origin::identity`](super::Origin::identity) of that origin.
     pub identity: u32,

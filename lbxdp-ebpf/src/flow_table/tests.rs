@@ -181,7 +181,6 @@ fn most_flows_are_at_home() {
     });
     let share = at_home.count() as f64 / count as f64;
     assert!(share > 0.6, "{share}");
-    std::eprintln!("{share} are at home");
 }
 
 #[test]

@@ -46,8 +46,8 @@ pub enum TableRows {
     Publish {
         /// The rows.
         rows: Rows,
-        /// How many the table had to which [`previous`](lbxdp_ebpf::abi::Row::previous) refers. It does not matter where no row
-        /// has `ROW_GENERATION`.
+        /// How many the table had to which [`previous`](lbxdp_ebpf::abi::Row::previous) refers. It does
+        /// not matter where no row has `ROW_GENERATION`.
         previous_rows: u32,
     },
     /// Whatever is in force: the last known good.

@@ -67,7 +67,7 @@ impl Base {
             let Some(before) = before.filter(|winner| up[*winner]) else {
                 return pools.of(owner.pool, number).winner(number);
             };
-            let draw = |place: usize| Draw::of(&members[place], place as u16, number);
+            let draw = |place: usize| Candidate::of(&members[place], place as u16).draw(number);
             let pool = members[before].pool;
             let rivals = returned.iter().copied();
             let rivals = rivals.filter(|place| members[*place].pool == pool);
@@ -175,12 +175,6 @@ struct Draw<T> {
     weight: u64,
     id: u64,
     value: T,
-}
-
-impl Draw<u16> {
-    fn of(member: &Member, place: u16, row: u64) -> Self {
-        Candidate::of(member, place).draw(row)
-    }
 }
 
 impl<T: Copy> Candidate<T> {

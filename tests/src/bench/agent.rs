@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
 use super::memory::{self, Memory, mebibytes};
@@ -126,9 +125,7 @@ fn milliseconds(time: Duration) -> u64 {
 /// Lives as a table.
 #[must_use]
 pub fn table(all: &[Life]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
+    let header = [
         "origins",
         "pools",
         "listeners",
@@ -140,9 +137,9 @@ pub fn table(all: &[Life]) -> String {
         "edit in force",
         "memory",
         "(peak)",
-    ]);
+    ];
     let time = |milliseconds: u64| format!("{milliseconds} ms");
-    for life in all {
+    let rows = all.iter().map(|life| {
         let Life {
             origins,
             pools,
@@ -156,7 +153,7 @@ pub fn table(all: &[Life]) -> String {
             edit_peak_kib,
             edited_kib,
         } = life;
-        table.add_row([
+        [
             origins.to_string(),
             pools.to_string(),
             listeners.to_string(),
@@ -168,12 +165,9 @@ pub fn table(all: &[Life]) -> String {
             time(*edit_ms),
             mebibytes(*edited_kib),
             mebibytes(*edit_peak_kib),
-        ]);
-    }
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    super::trimmed(&table)
+        ]
+    });
+    super::numbers(header, rows)
 }
 
 /// The goal of the largest size, and whether it is met.

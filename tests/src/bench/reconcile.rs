@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
-use comfy_table::{CellAlignment, Table, presets};
 use lbxdp::config;
 use lbxdp::dataplane::{Dataplane, LoadOptions, detach_all};
 use lbxdp::health::{Failure, ProbeKey, Probers};
@@ -216,9 +215,7 @@ fn microseconds(time: Duration) -> u64 {
 /// Growth as a table.
 #[must_use]
 pub fn table(all: &[Growth]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
+    let header = [
         "origins",
         "pools",
         "listeners",
@@ -233,14 +230,14 @@ pub fn table(all: &[Growth]) -> String {
         "memory",
         "probing",
         "maps",
-    ]);
+    ];
     let time = |microseconds: u64| {
         format!(
             "{:.2} ms",
             Duration::from_micros(microseconds).as_secs_f64() * 1e3
         )
     };
-    for growth in all {
+    let rows = all.iter().map(|growth| {
         let Growth {
             origins,
             pools,
@@ -257,7 +254,7 @@ pub fn table(all: &[Growth]) -> String {
             memory_probing_kib,
             maps_kib,
         } = growth;
-        table.add_row([
+        [
             origins.to_string(),
             pools.to_string(),
             listeners.to_string(),
@@ -272,12 +269,9 @@ pub fn table(all: &[Growth]) -> String {
             mebibytes(*memory_kib),
             mebibytes(*memory_probing_kib),
             mebibytes(*maps_kib),
-        ]);
-    }
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    super::trimmed(&table)
+        ]
+    });
+    super::numbers(header, rows)
 }
 
 /// The goals of the largest size, and whether they are met.

@@ -91,8 +91,7 @@ impl Product {
         self.tables.tables = BTreeMap::from([(listener.table, *table)]);
         if self.rows != *rows {
             self.rows.clone_from(rows);
-            let half = table.halves[(table.active & 1) as usize];
-            self.tables.rows = (half..).zip(rows.iter()).collect();
+            self.tables.rows = (table.first_row()..).zip(rows.iter()).collect();
         }
         for (slot, origin) in origins {
             let [.., a, b] = origin.address.octets();
