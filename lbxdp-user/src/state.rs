@@ -257,6 +257,21 @@ impl State {
         Some(ProbeKey::tunnel(vnet, tunnel))
     }
 
+    /// Why no packet can be sent to what a probe is of, if its next hop is not resolved.
+    #[must_use]
+    pub fn next_hop_problem(&self, key: &ProbeKey) -> Option<String> {
+        match key {
+            ProbeKey::Origin { pool, origin } => {
+                let origin = self.config.pools.get(pool)?.origins.get(origin)?;
+                reconcile::origin_hop_problem(&self.config, &self.hops, origin)
+            }
+            ProbeKey::Tunnel { vnet, tunnel } => {
+                let tunnel = self.config.vnets.get(vnet)?.tunnels.get(tunnel)?;
+                reconcile::tunnel_hop_problem(&self.hops, tunnel)
+            }
+        }
+    }
+
     /// The tunnel that is to blame for an unhealthy origin: its own, when that is down too.
     #[must_use]
     pub fn tunnel_at_fault(&self, pool: &str, origin: &str) -> Option<ProbeKey> {

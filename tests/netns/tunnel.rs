@@ -1,12 +1,12 @@
-//! A tunnel is cut.
+//! A tunnel is cut, or not there from the beginning.
 
 use std::time::Instant;
 
 use anyhow::Result;
-use tests::netns::{Lab, Shape, Status};
+use tests::netns::{Edge, Lab, Shape, Status};
 
 use crate::configuration::{MONITORS, Service};
-use crate::{healthy, served_since, start_load};
+use crate::{healthy, lab_for_agent, served_since, start_load};
 
 #[test]
 fn a_cut_tunnel_is_named_as_the_cause_and_harms_no_other() -> Result<()> {
@@ -49,4 +49,32 @@ fn a_cut_tunnel_is_named_as_the_cause_and_harms_no_other() -> Result<()> {
     let records = load.stop();
     assert!(records.failed().is_empty(), "{}", records.failed().show());
     Ok(())
+}
+
+#[test]
+fn an_origin_is_healthy_only_once_packets_can_be_sent_to_it() -> Result<()> {
+    let test = "an_origin_is_healthy_only_once_packets_can_be_sent_to_it";
+    let Some(lab) = lab_for_agent(test, Shape::OneLink)? else {
+        return Ok(());
+    };
+    lab.blue().cut()?;
+    let echo = Service::udp("echo", "blue", Lab::vip(10, 7)).text();
+    let mut edge = Edge::start(&lab, &[&lab.configuration(), MONITORS, &echo].concat())?;
+    edge.wait("no next hop is known", |status| {
+        let mut origins = status.origins();
+        origins
+            .all(|origin| origin["health"] == "unhealthy" && !origin["next_hop_problem"].is_null())
+    })?;
+    lab.blue().mend()?;
+    edge.wait("the origins are healthy", |status| {
+        for origin in status.origins() {
+            let next_hop = &origin["next_hop_problem"];
+            assert!(
+                origin["health"] != "healthy" || next_hop.is_null(),
+                "{} is healthy, but: {next_hop}",
+                origin["name"]
+            );
+        }
+        status.all_healthy()
+    })
 }

@@ -282,6 +282,10 @@ impl Owner {
             return;
         };
         self.due.health = true;
+        // Its answer came from there, so the kernel knows the next hop; news of neighbours are
+        // gathered for a while, and whoever is healthy gets packets at once.
+        self.due.hops |=
+            flip.to == Health::Healthy && self.state.next_hop_problem(&event.key).is_some();
         self.log_flip(&event.key, &flip);
     }
 

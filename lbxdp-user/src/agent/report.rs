@@ -270,11 +270,7 @@ impl Report<'_> {
                         .state
                         .tunnel_at_fault(name, origin_name)
                         .map(|tunnel| Cause::Tunnel(tunnel.to_string())),
-                    next_hop_problem: reconcile::origin_hop_problem(
-                        self.state.config(),
-                        self.state.hops(),
-                        origin,
-                    ),
+                    next_hop_problem: self.state.next_hop_problem(&key),
                     share: self.share(name, origin_name, tables),
                     sessions: self
                         .origin_slot(name, origin_name)
@@ -310,7 +306,7 @@ impl Report<'_> {
             addresses: tunnel.addresses.iter().map(IpNet::to_string).collect(),
             mtu: tunnel.mtu,
             health: self.health_state(&key),
-            next_hop_problem: reconcile::tunnel_hop_problem(self.state.hops(), tunnel),
+            next_hop_problem: self.state.next_hop_problem(&key),
             last_handshake: (tunnel.kind == TunnelKind::Wireguard)
                 .then(|| (self.last_handshake)(&tunnel.device).map(timestamp))
                 .flatten(),

@@ -31,11 +31,14 @@ impl Status {
     /// Whether every origin of every pool is healthy, and there is one.
     #[must_use]
     pub fn all_healthy(&self) -> bool {
-        let pools = self.0["pools"].as_array().into_iter().flatten();
-        let mut origins = pools
-            .flat_map(|pool| pool["origins"].as_array().into_iter().flatten())
-            .peekable();
+        let mut origins = self.origins().peekable();
         origins.peek().is_some() && origins.all(|origin| origin["health"] == "healthy")
+    }
+
+    /// The origins of all pools.
+    pub fn origins(&self) -> impl Iterator<Item = &Value> {
+        let pools = self.0["pools"].as_array().into_iter().flatten();
+        pools.flat_map(|pool| pool["origins"].as_array().into_iter().flatten())
     }
 
     /// The tunnel, as `vnet/tunnel`, that is named as the cause of an origin's illness.
