@@ -7,7 +7,7 @@ use lbxdp_ebpf::abi::ABI_VERSION;
 use tests::netns::{Edge, Lab, Load, Shape, eventually};
 
 use crate::configuration::{MONITORS, Service};
-use crate::{DEADLINE, healthy, served_since, start_load};
+use crate::{DEADLINE, healthy, served_since, start_load, undisturbed};
 
 fn start(test: &str) -> Result<Option<(Lab, Edge, Load)>> {
     let (tcp, udp) = (Lab::vip(10, 80), Lab::vip(10, 7));
@@ -29,7 +29,7 @@ fn unharmed(load: Load) {
     let records = load.stop();
     assert!(records.failed().is_empty(), "{}", records.failed().show());
     let owners = records.owners_at(Instant::now());
-    assert_eq!(records.disturbed(&owners).len(), 0, "no flow moved");
+    undisturbed(&records, &owners, "no flow moves");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tests::netns::{Kind, Lab, Shape};
 
 use crate::configuration::{MONITORS, Service};
-use crate::{healthy, served_since, start_load};
+use crate::{healthy, served_since, start_load, undisturbed};
 
 #[test]
 fn an_origin_of_weight_zero_takes_no_new_flow_and_stays_probed() -> Result<()> {
@@ -45,8 +45,7 @@ fn an_origin_of_weight_zero_takes_no_new_flow_and_stays_probed() -> Result<()> {
     );
     let owners = records.owners_at(drained);
     assert!(owners.values().any(|owner| owner == "blue/a"), "{owners:?}");
-    let disturbed = records.disturbed(&owners);
-    assert_eq!(disturbed.len(), 0, "flows that began before stay");
+    undisturbed(&records, &owners, "flows that began before stay");
     assert!(
         edge.status()?.is("web", "a", "healthy"),
         "it is still probed"

@@ -6,7 +6,7 @@ use anyhow::Result;
 use tests::netns::{Kind, Lab, Shape, eventually, slow};
 
 use crate::configuration::{DETECTION, MONITORS, Service};
-use crate::{DEADLINE, healthy, served_since, start_load};
+use crate::{DEADLINE, healthy, served_since, start_load, undisturbed};
 
 /// What busy cores may add to the detection.
 const SLACK: Duration = Duration::from_secs(5);
@@ -49,11 +49,7 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
     let mut others = records.owners_at(died);
     others.retain(|_, owner| owner != "blue/a");
     assert!(others.len() > 10, "{others:?}");
-    assert_eq!(
-        records.disturbed(&others).len(),
-        0,
-        "flows of other origins are undisturbed"
-    );
+    undisturbed(&records, &others, "flows of other origins stay");
     let after = records.since(quiet);
     assert!(after.failed().is_empty(), "{}", after.failed().show());
     assert!(!after.answers().contains_key("blue/a"));
@@ -70,11 +66,11 @@ fn a_death_fails_its_own_flows_alone_and_a_return_moves_no_other() -> Result<()>
     })?;
     served_since(&load, Instant::now())?;
     let records = load.stop();
-    assert_eq!(records.disturbed(&others).len(), 0, "nor by the return");
-    assert_eq!(
-        records.since(returned).disturbed(&meanwhile).len(),
-        0,
-        "flows that have gone to others meanwhile stay there"
+    undisturbed(&records, &others, "they stay at the return");
+    undisturbed(
+        &records.since(returned),
+        &meanwhile,
+        "flows that have gone to others meanwhile stay there",
     );
     Ok(())
 }

@@ -25,11 +25,14 @@ mod tunnel;
 mod watchdog;
 mod wireguard;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tests::netns::{Edge, Kind, Lab, Load, Mix, Shape, agent_obstacle, eventually, obstacle};
+use tests::netns::{
+    Edge, FlowId, Kind, Lab, Load, Mix, Records, Shape, agent_obstacle, eventually, obstacle,
+};
 
 /// How long anything may take that the test does not measure.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -85,6 +88,16 @@ fn start_load(lab: &Lab, tcp: SocketAddr, udp: SocketAddr) -> Result<Load> {
     })
     .with_context(|| load.records().failed().show())?;
     Ok(load)
+}
+
+/// No flow of these has been answered by another than its owner, and no request of one has failed.
+fn undisturbed(records: &Records, owners: &BTreeMap<FlowId, String>, promise: &str) {
+    let disturbances = records.disturbances(owners);
+    assert!(
+        disturbances.is_empty(),
+        "{promise}: {}",
+        disturbances.show()
+    );
 }
 
 /// Gets so many bytes from blue's origins, over IPv4 and over IPv6; they see the client itself.

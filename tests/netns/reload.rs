@@ -6,7 +6,7 @@ use anyhow::Result;
 use tests::netns::{Lab, Shape, eventually};
 
 use crate::configuration::{MONITORS, Service};
-use crate::{DEADLINE, healthy, served_since, start_load};
+use crate::{DEADLINE, healthy, served_since, start_load, undisturbed};
 
 #[test]
 fn a_good_file_applies_without_loss_and_a_bad_one_leaves_the_last_good_in_force() -> Result<()> {
@@ -61,6 +61,6 @@ fn a_good_file_applies_without_loss_and_a_bad_one_leaves_the_last_good_in_force(
     let records = load.stop().since(start);
     assert!(records.failed().is_empty(), "{}", records.failed().show());
     let owners = records.owners_at(Instant::now());
-    assert_eq!(records.disturbed(&owners).len(), 0, "no flow moved");
+    undisturbed(&records, &owners, "no flow moves");
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use tests::netns::{Edge, Kind, Lab, Load, Mix, Shape, eventually};
 
 use crate::configuration::{MONITORS, Service};
-use crate::{DEADLINE, served_since, start_load};
+use crate::{DEADLINE, served_since, start_load, undisturbed};
 
 /// Sites that know no way to clients, behind an edge that hides them.
 fn hidden(test: &str, shape: Shape, node: &str) -> Result<Option<(Lab, Edge)>> {
@@ -105,7 +105,7 @@ fn translated_flows_live_through_an_agents_end_and_the_return_of_an_origin() -> 
     served_since(&load, Instant::now())?;
     let records = load.records();
     assert!(records.failed().is_empty(), "{}", records.failed().show());
-    assert_eq!(records.disturbed(&owners).len(), 0, "no flow moved");
+    undisturbed(&records, &owners, "no flow moves");
 
     // Flows that begin while an origin is away stay where they began when it returns.
     lab.blue().origin("a").die()?;
@@ -136,7 +136,7 @@ fn translated_flows_live_through_an_agents_end_and_the_return_of_an_origin() -> 
     served_since(&load, Instant::now())?;
     let records = begun.stop();
     assert!(records.failed().is_empty(), "{}", records.failed().show());
-    assert_eq!(records.disturbed(&owners).len(), 0, "no flow moved");
+    undisturbed(&records, &owners, "no flow moves");
     Ok(())
 }
 

@@ -137,18 +137,24 @@ impl Records {
         owners
     }
 
-    /// Flows among `owners` that were answered by another origin, or failed, in these records.
+    /// Requests of flows among `owners` that were answered by another origin, or failed.
     #[must_use]
-    pub fn disturbed(&self, owners: &BTreeMap<FlowId, String>) -> BTreeSet<FlowId> {
-        let disturbed = self.records.iter().filter(|record| {
+    pub fn disturbances(&self, owners: &BTreeMap<FlowId, String>) -> Self {
+        self.only(|record| {
             owners
                 .get(&record.flow.id)
                 .is_some_and(|owner| match &record.outcome {
                     Outcome::Answered(origin) => **origin != **owner,
                     Outcome::Failed(_) => true,
                 })
-        });
-        disturbed.map(|record| record.flow.id).collect()
+        })
+    }
+
+    /// The flows of those.
+    #[must_use]
+    pub fn disturbed(&self, owners: &BTreeMap<FlowId, String>) -> BTreeSet<FlowId> {
+        let disturbances = self.disturbances(owners);
+        disturbances.iter().map(|record| record.flow.id).collect()
     }
 
     /// How many, and the first few with times and outcomes, for a message.
