@@ -90,6 +90,13 @@ fn start_load(lab: &Lab, tcp: SocketAddr, udp: SocketAddr) -> Result<Load> {
     Ok(load)
 }
 
+/// No request has failed, and no flow has moved.
+fn unharmed(records: &Records) {
+    assert!(records.failed().is_empty(), "{}", records.failed().show());
+    let owners = records.owners_at(Instant::now());
+    undisturbed(records, &owners, "no flow moves");
+}
+
 /// No flow of these has been answered by another than its owner, and no request of one has failed.
 fn undisturbed(records: &Records, owners: &BTreeMap<FlowId, String>, promise: &str) {
     let disturbances = records.disturbances(owners);
