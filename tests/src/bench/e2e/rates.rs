@@ -30,6 +30,9 @@ pub struct Rate {
     /// Packets of all samples that did not arrive.
     #[serde(skip)]
     pub lost: u64,
+    /// The samples in the order of the rounds, in which each case has one.
+    #[serde(skip)]
+    samples: Vec<f64>,
 }
 
 impl Rate {
@@ -45,7 +48,8 @@ impl Rate {
     }
 
     fn of(case: &str, flows: u32, samples: &[Sample]) -> Self {
-        let mut mpps: Vec<f64> = samples.iter().map(|sample| sample.mpps).collect();
+        let samples_mpps: Vec<f64> = samples.iter().map(|sample| sample.mpps).collect();
+        let mut mpps = samples_mpps.clone();
         mpps.sort_by(f64::total_cmp);
         // Four figures or so: the rest is noise.
         let at = |index: usize| {
@@ -59,7 +63,17 @@ impl Rate {
             mpps_min: at(0),
             mpps_max: at(mpps.len().saturating_sub(1)),
             lost: samples.iter().map(|sample| sample.lost).sum(),
+            samples: samples_mpps,
         }
+    }
+
+    /// How many times the rate of `other` this is: the median of the ratios of each round, as a machine
+    /// that others share is not the same in the next.
+    fn times(&self, other: &Self) -> Option<f64> {
+        let pairs = self.samples.iter().zip(&other.samples);
+        let mut ratios: Vec<f64> = pairs.map(|(mpps, other)| mpps / other).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied()
     }
 
     /// The case that this is to be compared with, and how many times its rate is to be reached.
@@ -78,10 +92,8 @@ impl Rate {
 #[must_use]
 pub fn table(rates: &[Rate], flows: u32) -> String {
     let rates: Vec<&Rate> = rates.iter().filter(|rate| rate.flows == flows).collect();
-    let times = |rate: &Rate, other: &str| {
-        let other = rates.iter().find(|rate| rate.case == other)?;
-        (other.mpps_median > 0.0).then(|| rate.mpps_median / other.mpps_median)
-    };
+    let times =
+        |rate: &Rate, other: &str| rate.times(rates.iter().find(|rate| rate.case == other)?);
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["case", "median", "min", "max", "lost", "of ideal", "goal"]);
