@@ -120,11 +120,11 @@ pub trait Tables {
     /// [`track::may_record`]; in the kernel a global function, as [`Steps`](crate::pipeline::Steps)
     /// are.
     #[inline(always)]
-    fn may_record(&self, interval_ns: u64) -> bool
+    fn may_record(&self, interval_ns: u64, is_first: bool) -> bool
     where
         Self: Sized,
     {
-        track::may_record(self, interval_ns)
+        track::may_record(self, interval_ns, is_first)
     }
     /// [`track::record`]; in the kernel another.
     #[inline(always)]

@@ -7,7 +7,8 @@
 //!
 //! A first packet (a SYN; of QUIC, an Initial) is recorded apart, in `OPENING`, and moves to `FLOWS`
 //! with the next packet of its flow: so that a flood of first packets fills nothing that a running
-//! connection needs. How many flows each CPU records in a second is limited.
+//! connection needs. How many flows each CPU records in a second is limited, and most of that is
+//! kept from first packets.
 
 #![forbid(unsafe_code)]
 
@@ -263,17 +264,27 @@ pub fn note<T: Tables>(tables: &T, node: &Node, request: &Request) {
     if request.is_hit != 0 {
         tables.count_flow(FlowEvent::Hit);
     }
-    if request.record != Record::Nowhere as u8 && tables.may_record(node.flow_interval_ns) {
+    if request.record == Record::Nowhere as u8 {
+        return;
+    }
+    let is_first = request.record == Record::First as u8;
+    if tables.may_record(node.flow_interval_ns, is_first) {
         tables.record(request);
     }
 }
 
-/// Whether this CPU may record another flow, if it may one in each `interval_ns`; counts one that is not
-/// recorded.
+/// Whether this CPU may record another flow, if it may one in each `interval_ns`, or one of which this
+/// is the first packet; counts one that is not recorded.
 #[inline(always)]
-pub fn may_record<T: Tables>(tables: &T, interval_ns: u64) -> bool {
+pub fn may_record<T: Tables>(tables: &T, interval_ns: u64, is_first: bool) -> bool {
+    let (intervals, burst) = if is_first {
+        (Allowance::FIRST_INTERVALS, Allowance::FIRST_BURST)
+    } else {
+        (1, Allowance::FLOW_BURST)
+    };
+    let interval_ns = interval_ns.wrapping_mul(intervals);
     let allowance = tables.flow_allowance();
-    match allowance.spend(tables.now_ns(), interval_ns, Allowance::FLOW_BURST) {
+    match allowance.spend(tables.now_ns(), interval_ns, burst) {
         Some(left) => {
             tables.set_flow_allowance(left);
             true

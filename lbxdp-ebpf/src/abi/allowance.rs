@@ -25,6 +25,13 @@ impl Allowance {
     /// Flows that may be recorded at once: those of two ticks of a coarse clock (4 ms) at the rate of
     /// [`Self::FLOW_INTERVAL_NS`].
     pub const FLOW_BURST: u64 = 1_024;
+    /// In how many times the interval of other flows one more first packet may be recorded. Most that
+    /// come at such a rate are a flood's; of a flow of which only the second packet is recorded, the
+    /// row would have to change between the two.
+    pub const FIRST_INTERVALS: u64 = 4;
+    /// First packets that may be recorded at once, so that half of [`Self::FLOW_BURST`] is left to
+    /// flows that go on.
+    pub const FIRST_BURST: u64 = Self::FLOW_BURST / 2 / Self::FIRST_INTERVALS;
     /// Nanoseconds in which one more flow may be recorded, unless configured otherwise: 100,000 in a
     /// second.
     pub const FLOW_INTERVAL_NS: u64 = 10_000;
@@ -77,6 +84,40 @@ mod tests {
             Allowance::BURST,
             "no more than full"
         );
+    }
+
+    #[test]
+    fn a_flood_of_first_packets_leaves_half_of_the_burst_and_all_of_the_rate_to_other_flows() {
+        const NOW: u64 = 1_000_000_000_000;
+        const INTERVAL_NS: u64 = Allowance::FLOW_INTERVAL_NS;
+        let first = |allowance: Allowance, now| {
+            let interval = INTERVAL_NS * Allowance::FIRST_INTERVALS;
+            allowance.spend(now, interval, Allowance::FIRST_BURST)
+        };
+        let other =
+            |allowance: Allowance, now| allowance.spend(now, INTERVAL_NS, Allowance::FLOW_BURST);
+        let count = |allowance: &mut Allowance, spend: &dyn Fn(Allowance) -> Option<Allowance>| {
+            let mut count = 0;
+            while let Some(left) = spend(*allowance) {
+                *allowance = left;
+                count += 1;
+            }
+            count
+        };
+        let mut allowance = Allowance::FULL;
+        let firsts = count(&mut allowance, &|left| first(left, NOW));
+        assert_eq!(firsts, Allowance::FIRST_BURST);
+        let others = count(&mut allowance, &|left| other(left, NOW));
+        assert_eq!(others, Allowance::FLOW_BURST / 2);
+        // As much as others take of what comes back, first packets do not.
+        let later = NOW + 100 * INTERVAL_NS;
+        assert_eq!(count(&mut allowance, &|left| first(left, later)), 0);
+        assert_eq!(count(&mut allowance, &|left| other(left, later)), 100);
+        // Alone they have their share of the rate.
+        let mut allowance = Allowance::FULL;
+        count(&mut allowance, &|left| first(left, NOW));
+        let firsts = count(&mut allowance, &|left| first(left, later));
+        assert_eq!(firsts, 100 / Allowance::FIRST_INTERVALS);
     }
 
     #[test]

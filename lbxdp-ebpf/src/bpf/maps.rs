@@ -317,8 +317,8 @@ impl<C: Context> Tables for Maps<C> {
     }
 
     #[inline(always)]
-    fn may_record(&self, interval_ns: u64) -> bool {
-        lbxdp_may_record(interval_ns) != 0
+    fn may_record(&self, interval_ns: u64, is_first: bool) -> bool {
+        lbxdp_may_record(interval_ns, is_first.into()) != 0
     }
 
     #[inline(always)]

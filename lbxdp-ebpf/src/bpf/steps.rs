@@ -332,8 +332,9 @@ extern "C" fn lbxdp_follow(
 /// [`track::may_record`], as a number.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub(super) extern "C" fn lbxdp_may_record(interval_ns: u64) -> u32 {
-    track::may_record(&Maps::<xdp_md>::new(core::ptr::null_mut()), interval_ns).into()
+pub(super) extern "C" fn lbxdp_may_record(interval_ns: u64, is_first: u32) -> u32 {
+    let maps = Maps::<xdp_md>::new(core::ptr::null_mut());
+    track::may_record(&maps, interval_ns, is_first != 0).into()
 }
 
 /// [`track::record`]; returns 0, since a global function must return something.

@@ -162,3 +162,13 @@ fn too_many_flows_are_not_recorded_and_go_where_the_row_says() {
     assert_eq!(ask(&tables, EDITED, TCP_SYN), NEW);
     assert_eq!(recorded(&tables), [None, None]);
 }
+
+#[test]
+fn where_a_flood_of_first_packets_has_taken_what_it_may_flows_that_go_on_are_recorded() {
+    let mut tables = tables();
+    tables.flow_allowance.full_at_ns = Allowance::FLOW_INTERVAL_NS * Allowance::FLOW_BURST / 2;
+    assert_eq!(ask(&tables, EDITED, TCP_SYN), NEW);
+    assert_eq!(recorded(&tables), [None, None]);
+    assert_eq!(ask(&tables, EDITED, TCP_ACK), OLD);
+    assert_eq!(recorded(&tables), [Some(OLD), None]);
+}

@@ -73,7 +73,7 @@ section! {
         answer_echo: bool,
         /// ICMP errors (fragmentation needed, packet too big) that each CPU may send in a second; 0 for none. Default 1000.
         icmp_rate: u32,
-        /// Flows that each CPU may record in a second, of rows that have moved or will move: what exceeds it is recorded with a later packet. 0 for none. Default 100000.
+        /// Flows that each CPU may record in a second, of rows that have moved or will move: what exceeds it is recorded with a later packet. First packets of flows have a quarter of that at most. 0 for none. Default 100000.
         flow_rate: u32,
         /// What becomes of answers that are larger than the route to their client allows and may be fragmented: `drop` counts them, `kernel` leaves them, rewritten, to the node's own stack to fragment. Into tunnels nothing is ever fragmented. Default `"drop"`.
         fragment: FragmentName,
