@@ -13,9 +13,8 @@
 #![forbid(unsafe_code)]
 
 use crate::abi::{
-    Allowance, Flow, FlowCounts, FlowKey, Kept, LISTENER_QUIC, LISTENER_UDP_MOVE, Listener, Node,
-    ORIGIN_DOWN, Origin, OriginIndex, Owner, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Seen, Sight,
-    identity_bits,
+    Flow, FlowCounts, FlowKey, Kept, LISTENER_QUIC, LISTENER_UDP_MOVE, Listener, Node, ORIGIN_DOWN,
+    Origin, OriginIndex, Owner, ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, Seen, Sight, identity_bits,
 };
 use crate::flow_table::Recording;
 use crate::frame::Frame;
@@ -131,6 +130,12 @@ impl Request {
             Shows::Opens => Record::First as u8,
             _ => Record::Flow as u8,
         };
+    }
+
+    /// Whether what is recorded is the first packet.
+    #[inline(always)]
+    const fn is_first(&self) -> bool {
+        self.record == Record::First as u8
     }
 
     /// The row's owner before, for this flow.
@@ -264,11 +269,9 @@ pub fn note<T: Tables>(tables: &T, node: &Node, request: &Request) {
     if request.is_hit != 0 {
         tables.count_flow(FlowEvent::Hit);
     }
-    if request.record == Record::Nowhere as u8 {
-        return;
-    }
-    let is_first = request.record == Record::First as u8;
-    if tables.may_record(node.flow_interval_ns, is_first) {
+    if request.record != Record::Nowhere as u8
+        && tables.may_record(node.flow_interval_ns, request.is_first())
+    {
         tables.record(request);
     }
 }
@@ -277,14 +280,8 @@ pub fn note<T: Tables>(tables: &T, node: &Node, request: &Request) {
 /// is the first packet; counts one that is not recorded.
 #[inline(always)]
 pub fn may_record<T: Tables>(tables: &T, interval_ns: u64, is_first: bool) -> bool {
-    let (intervals, burst) = if is_first {
-        (Allowance::FIRST_INTERVALS, Allowance::FIRST_BURST)
-    } else {
-        (1, Allowance::FLOW_BURST)
-    };
-    let interval_ns = interval_ns.wrapping_mul(intervals);
     let allowance = tables.flow_allowance();
-    match allowance.spend(tables.now_ns(), interval_ns, burst) {
+    match allowance.spend_flow(tables.now_ns(), interval_ns, is_first) {
         Some(left) => {
             tables.set_flow_allowance(left);
             true
@@ -305,7 +302,7 @@ pub fn record<T: Tables>(tables: &T, request: &Request) {
         identity: identity_bits(flow.identity),
         seen: Seen::first(request.sight(tables)),
     };
-    let is_first = request.record == Record::First as u8;
+    let is_first = request.is_first();
     let recording = if is_first {
         tables.set_opening(flow, *digest, kept)
     } else {

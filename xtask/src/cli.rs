@@ -100,8 +100,9 @@ pub(crate) enum Bench {
     /// Millions of packets a second from a link and back, by number of flows, and in a SYN flood
     ///
     /// Live frames go over a pair of veth devices to the program, which sends them back to be
-    /// counted; next to `floor` and to an ideal program, all in turns. Running connections must go
-    /// to the same origins after the floods as before.
+    /// counted; next to `floor` and to an ideal program, all in turns, and compared by the median of
+    /// the ratios of each round. Running connections must go to the same origins after the floods as
+    /// before.
     E2e(MeasureArguments),
     /// Microseconds to deal the rows of tables of all sizes, and to repair them
     Rows(MeasureArguments),

@@ -24,14 +24,14 @@ impl Allowance {
     pub const BURST: u64 = 50;
     /// Flows that may be recorded at once: those of two ticks of a coarse clock (4 ms) at the rate of
     /// [`Self::FLOW_INTERVAL_NS`].
-    pub const FLOW_BURST: u64 = 1_024;
+    const FLOW_BURST: u64 = 1_024;
     /// In how many times the interval of other flows one more first packet may be recorded. Most that
     /// come at such a rate are a flood's; of a flow of which only the second packet is recorded, the
     /// row would have to change between the two.
-    pub const FIRST_INTERVALS: u64 = 4;
+    const FIRST_INTERVALS: u64 = 4;
     /// First packets that may be recorded at once, so that half of [`Self::FLOW_BURST`] is left to
     /// flows that go on.
-    pub const FIRST_BURST: u64 = Self::FLOW_BURST / 2 / Self::FIRST_INTERVALS;
+    const FIRST_BURST: u64 = Self::FLOW_BURST / 2 / Self::FIRST_INTERVALS;
     /// Nanoseconds in which one more flow may be recorded, unless configured otherwise: 100,000 in a
     /// second.
     pub const FLOW_INTERVAL_NS: u64 = 10_000;
@@ -51,36 +51,62 @@ impl Allowance {
         }
         Some(Self { full_at_ns })
     }
+
+    /// The same where it is a flow that is recorded, or the first packet of one.
+    #[inline(always)]
+    #[must_use]
+    pub fn spend_flow(self, now_ns: u64, interval_ns: u64, is_first: bool) -> Option<Self> {
+        let (intervals, burst) = if is_first {
+            (Self::FIRST_INTERVALS, Self::FIRST_BURST)
+        } else {
+            (1, Self::FLOW_BURST)
+        };
+        self.spend(now_ns, interval_ns.wrapping_mul(intervals), burst)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// How many messages one after the other are allowed at `now_ns`.
-    fn at_once(allowance: &mut Allowance, now_ns: u64) -> u64 {
+    /// How many one after the other are allowed.
+    fn at_once(allowance: &mut Allowance, spend: impl Fn(Allowance) -> Option<Allowance>) -> u64 {
         let mut count = 0;
-        while let Some(left) = allowance.spend(now_ns, Allowance::INTERVAL_NS, Allowance::BURST) {
+        while let Some(left) = spend(*allowance) {
             *allowance = left;
             count += 1;
         }
         count
     }
 
+    /// How many messages are at `now_ns`.
+    fn messages(allowance: &mut Allowance, now_ns: u64) -> u64 {
+        at_once(allowance, |allowance| {
+            allowance.spend(now_ns, Allowance::INTERVAL_NS, Allowance::BURST)
+        })
+    }
+
+    /// How many flows are at `now_ns`, or first packets.
+    fn flows(allowance: &mut Allowance, now_ns: u64, is_first: bool) -> u64 {
+        at_once(allowance, |allowance| {
+            allowance.spend_flow(now_ns, Allowance::FLOW_INTERVAL_NS, is_first)
+        })
+    }
+
     #[test]
     fn a_burst_and_then_a_rate() {
         let mut allowance = Allowance::FULL;
         let mut now = 1_000_000_000_000;
-        assert_eq!(at_once(&mut allowance, now), Allowance::BURST);
+        assert_eq!(messages(&mut allowance, now), Allowance::BURST);
         now += Allowance::INTERVAL_NS - 1;
-        assert_eq!(at_once(&mut allowance, now), 0);
+        assert_eq!(messages(&mut allowance, now), 0);
         now += 1;
-        assert_eq!(at_once(&mut allowance, now), 1);
+        assert_eq!(messages(&mut allowance, now), 1);
         now += 7 * Allowance::INTERVAL_NS;
-        assert_eq!(at_once(&mut allowance, now), 7);
+        assert_eq!(messages(&mut allowance, now), 7);
         now += 1_000 * Allowance::INTERVAL_NS;
         assert_eq!(
-            at_once(&mut allowance, now),
+            messages(&mut allowance, now),
             Allowance::BURST,
             "no more than full"
         );
@@ -89,34 +115,17 @@ mod tests {
     #[test]
     fn a_flood_of_first_packets_leaves_half_of_the_burst_and_all_of_the_rate_to_other_flows() {
         const NOW: u64 = 1_000_000_000_000;
-        const INTERVAL_NS: u64 = Allowance::FLOW_INTERVAL_NS;
-        let first = |allowance: Allowance, now| {
-            let interval = INTERVAL_NS * Allowance::FIRST_INTERVALS;
-            allowance.spend(now, interval, Allowance::FIRST_BURST)
-        };
-        let other =
-            |allowance: Allowance, now| allowance.spend(now, INTERVAL_NS, Allowance::FLOW_BURST);
-        let count = |allowance: &mut Allowance, spend: &dyn Fn(Allowance) -> Option<Allowance>| {
-            let mut count = 0;
-            while let Some(left) = spend(*allowance) {
-                *allowance = left;
-                count += 1;
-            }
-            count
-        };
+        const LATER: u64 = NOW + 100 * Allowance::FLOW_INTERVAL_NS;
         let mut allowance = Allowance::FULL;
-        let firsts = count(&mut allowance, &|left| first(left, NOW));
-        assert_eq!(firsts, Allowance::FIRST_BURST);
-        let others = count(&mut allowance, &|left| other(left, NOW));
-        assert_eq!(others, Allowance::FLOW_BURST / 2);
-        // As much as others take of what comes back, first packets do not.
-        let later = NOW + 100 * INTERVAL_NS;
-        assert_eq!(count(&mut allowance, &|left| first(left, later)), 0);
-        assert_eq!(count(&mut allowance, &|left| other(left, later)), 100);
+        assert_eq!(flows(&mut allowance, NOW, true), Allowance::FIRST_BURST);
+        assert_eq!(flows(&mut allowance, NOW, false), Allowance::FLOW_BURST / 2);
+        // As long as others take what comes back, first packets do not.
+        assert_eq!(flows(&mut allowance, LATER, true), 0);
+        assert_eq!(flows(&mut allowance, LATER, false), 100);
         // Alone they have their share of the rate.
         let mut allowance = Allowance::FULL;
-        count(&mut allowance, &|left| first(left, NOW));
-        let firsts = count(&mut allowance, &|left| first(left, later));
+        flows(&mut allowance, NOW, true);
+        let firsts = flows(&mut allowance, LATER, true);
         assert_eq!(firsts, 100 / Allowance::FIRST_INTERVALS);
     }
 
@@ -131,6 +140,6 @@ mod tests {
     #[test]
     fn right_after_boot_the_bucket_is_full() {
         let mut allowance = Allowance::FULL;
-        assert_eq!(at_once(&mut allowance, 0), Allowance::BURST);
+        assert_eq!(messages(&mut allowance, 0), Allowance::BURST);
     }
 }

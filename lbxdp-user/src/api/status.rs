@@ -296,7 +296,7 @@ pub struct Flows {
     pub inserted: u64,
     /// First packets of flows recorded since then.
     pub opened: u64,
-    /// Flows that were not recorded at once, for there were more than `node.flow_rate`.
+    /// Flows that were not recorded at once, for there were more than `node.flow_rate` allows.
     pub refused: u64,
     /// Flows that others have pushed out since the maps were made.
     pub evicted: u64,

@@ -76,7 +76,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family::counter(
         "flows_refused",
         &[],
-        "Flows that were not recorded at once, for there were more than `node.flow_rate`.",
+        "Flows that were not recorded at once, for there were more than `node.flow_rate` allows.",
         Source::Status(|status, out| out.add(&[], status.flows.refused)),
     ),
     Family::counter(

@@ -32,7 +32,7 @@ pub struct Rate {
     pub lost: u64,
     /// The samples in the order of the rounds, in which each case has one.
     #[serde(skip)]
-    samples: Vec<f64>,
+    rounds: Vec<f64>,
 }
 
 impl Rate {
@@ -48,8 +48,8 @@ impl Rate {
     }
 
     fn of(case: &str, flows: u32, samples: &[Sample]) -> Self {
-        let samples_mpps: Vec<f64> = samples.iter().map(|sample| sample.mpps).collect();
-        let mut mpps = samples_mpps.clone();
+        let rounds: Vec<f64> = samples.iter().map(|sample| sample.mpps).collect();
+        let mut mpps = rounds.clone();
         mpps.sort_by(f64::total_cmp);
         // Four figures or so: the rest is noise.
         let at = |index: usize| {
@@ -63,14 +63,14 @@ impl Rate {
             mpps_min: at(0),
             mpps_max: at(mpps.len().saturating_sub(1)),
             lost: samples.iter().map(|sample| sample.lost).sum(),
-            samples: samples_mpps,
+            rounds,
         }
     }
 
     /// How many times the rate of `other` this is: the median of the ratios of each round, as a machine
     /// that others share is not the same in the next.
     fn times(&self, other: &Self) -> Option<f64> {
-        let pairs = self.samples.iter().zip(&other.samples);
+        let pairs = self.rounds.iter().zip(&other.rounds);
         let mut ratios: Vec<f64> = pairs.map(|(mpps, other)| mpps / other).collect();
         ratios.sort_by(f64::total_cmp);
         ratios.get(ratios.len() / 2).copied()
@@ -137,6 +137,14 @@ mod tests {
         assert_eq!(rate.mpps_min.to_bits(), 0.5_f64.to_bits());
         assert_eq!(rate.mpps_max.to_bits(), 1.5_f64.to_bits());
         assert_eq!(rate.lost, 10);
+    }
+
+    #[test]
+    fn rates_are_compared_round_by_round() {
+        let of = |rounds: [f64; 3]| Rate::of("", 1, &rounds.map(|mpps| Sample { mpps, lost: 0 }));
+        // Their medians are 1 and 2.
+        let (one, other) = (of([1.0, 0.5, 8.0]), of([2.0, 0.25, 4.0]));
+        assert_eq!(one.times(&other), Some(2.0));
     }
 
     #[test]
