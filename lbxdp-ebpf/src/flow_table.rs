@@ -10,6 +10,10 @@
 //! A flow goes to the first of its sets; to the second if the first begins to fill. If both are full,
 //! it takes the place of the flow of either that has been silent longest. Within a set it has a home,
 //! which it takes if that is free, so that for most packets the processor guesses where their flow is.
+//!
+//! First packets, in `OPENING`, have one set only, lest each packet of a flood be looked for in another:
+//! each is needed for the time of one way to the client and back, and stays, if no other comes,
+//! until it is the one of its set that has been silent longest.
 
 use core::ops::Deref;
 
@@ -25,6 +29,8 @@ pub trait Store {
 
     /// How many sets there are.
     fn sets(&self) -> u32;
+    /// Whether a flow may stand in a second set.
+    fn has_second(&self) -> bool;
     /// A set.
     fn set(&self, index: u32) -> Option<Self::Set<'_>>;
     /// Puts an entry in the place of `old`, in one step; false if that is not what is there.
@@ -117,7 +123,13 @@ const fn home(fingerprint: u32) -> u32 {
 #[inline(always)]
 pub fn find<S: Store>(store: &S, digest: u64) -> Option<Found> {
     let [first, second] = sets_of(digest, store.sets());
-    find_in(store, first, digest).or_else(|| find_in(store, second, digest))
+    if let Some(found) = find_in(store, first, digest) {
+        return Some(found);
+    }
+    if !store.has_second() {
+        return None;
+    }
+    find_in(store, second, digest)
 }
 
 #[inline(always)]
@@ -177,7 +189,7 @@ fn place<S: Store>(store: &S, digest: u64, time: u16) -> Option<(Spot, FlowEntry
     }
     let [first, second] = sets_of(digest, store.sets());
     let here = store.set(first)?.vacancy(time);
-    let (set, vacancy) = if here.used <= Vacancy::ENOUGH {
+    let (set, vacancy) = if !store.has_second() || here.used <= Vacancy::ENOUGH {
         (first, here)
     } else {
         let there = store.set(second)?.vacancy(time);

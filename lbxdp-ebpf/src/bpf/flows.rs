@@ -30,7 +30,7 @@ struct Flows;
 struct Opening;
 
 macro_rules! store {
-    ($($store:ident $sets:ident $number:ident $name:expr;)+) => {$(
+    ($($store:ident $sets:ident $number:ident $second:literal $name:expr;)+) => {$(
         impl Store for $store {
             type Set<'a> = &'a FlowSet;
 
@@ -38,6 +38,11 @@ macro_rules! store {
             fn sets(&self) -> u32 {
                 // SAFETY: a number that is written before the program is loaded.
                 unsafe { core::ptr::read_volatile(&raw const $number) }
+            }
+
+            #[inline(always)]
+            fn has_second(&self) -> bool {
+                $second
             }
 
             /// Its entries may be changed by the program on another processor at the same time: all
@@ -75,10 +80,10 @@ macro_rules! store {
 }
 
 store! {
-    Flows FLOWS LBXDP_FLOW_SETS name;
+    Flows FLOWS LBXDP_FLOW_SETS true name;
     // Of a first packet it is not kept whose it is: to write that costs a tenth of all packets, in a
     // flood of them.
-    Opening OPENING LBXDP_OPENING_SETS |_, _| {};
+    Opening OPENING LBXDP_OPENING_SETS false |_, _| {};
 }
 
 #[inline(always)]

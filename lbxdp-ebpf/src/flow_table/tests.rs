@@ -14,6 +14,9 @@ struct Table {
     names: RefCell<BTreeMap<u32, Flow>>,
     /// Whether another processor is always faster.
     is_contended: Cell<bool>,
+    has_second: bool,
+    /// How many sets have been looked at.
+    looks: Cell<usize>,
 }
 
 struct Copied(FlowSet);
@@ -32,6 +35,16 @@ impl Table {
             sets: vec![Cell::new(FlowSet::EMPTY); sets],
             names: RefCell::default(),
             is_contended: Cell::new(false),
+            has_second: true,
+            looks: Cell::new(0),
+        }
+    }
+
+    /// In which a flow has one set.
+    fn without_second(sets: usize) -> Self {
+        Self {
+            has_second: false,
+            ..Self::of(sets)
         }
     }
 
@@ -57,7 +70,12 @@ impl Store for Table {
         self.sets.len() as u32
     }
 
+    fn has_second(&self) -> bool {
+        self.has_second
+    }
+
     fn set(&self, index: u32) -> Option<Copied> {
+        self.looks.set(self.looks.get() + 1);
         self.sets.get(index as usize).map(|set| Copied(set.get()))
     }
 
@@ -205,6 +223,22 @@ fn with_three_quarters_taken_few_are_pushed_out() {
     let evicted = evicting.count() as u64;
     assert_eq!(table.count() as u64 + evicted, count);
     assert!(evicted * 200 < count, "{evicted} evictions");
+}
+
+#[test]
+fn without_a_second_set_all_flows_stand_in_their_first() {
+    let table = Table::without_second(4_096);
+    let half = table.capacity() / 2;
+    let evicting = digests(half).filter(|digest| table.put(*digest, 1) == Recording::Evicting);
+    let evicted = evicting.count() as u64;
+    assert!(evicted * 40 < half, "{evicted} evictions");
+    table.looks.set(0);
+    let found = digests(half).filter_map(|digest| Some((digest, find(&table, digest)?.at.set)));
+    let count = found
+        .inspect(|(digest, set)| assert_eq!(*set, sets_of(*digest, table.sets())[0]))
+        .count();
+    assert_eq!(count as u64, half - evicted);
+    assert_eq!(table.looks.get() as u64, half);
 }
 
 #[test]

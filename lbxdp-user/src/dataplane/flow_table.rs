@@ -178,6 +178,10 @@ impl Store for FlowTable<'_> {
         self.sets.count()
     }
 
+    fn has_second(&self) -> bool {
+        self.keys.is_some()
+    }
+
     fn set(&self, index: u32) -> Option<Copied<FlowSet>> {
         self.sets.read(index).map(Copied)
     }
