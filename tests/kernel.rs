@@ -265,6 +265,38 @@ fn sixty_thousand_flows_to_one_origin_share_one_source_address() {
     assert_eq!(ports.len(), usize::from(FLOWS));
 }
 
+/// The program takes back what sweeps have found out.
+#[test]
+fn recorded_flows_are_found_whatever_sweeps_have_found_out() {
+    /// Half of those that there is room for.
+    const FLOWS: u16 = 3_072;
+    /// How many rounds it may take until all are recorded, at the rate that is allowed.
+    const ROUNDS: u32 = 20;
+    let test = "recorded_flows_are_found_whatever_sweeps_have_found_out";
+    let Some((mut kernel, _alone)) = load(test) else {
+        return;
+    };
+    let (tables, segment) = cases::repaired_rows();
+    kernel.hold(&tables).expect("the maps can be filled");
+    let frames: Vec<_> = (1..=FLOWS).map(|port| segment(port).bytes()).collect();
+    let hits = |kernel: &mut Kernel| {
+        let before = kernel.flow_hits().expect("the counters can be read");
+        for frame in &frames {
+            let sent = kernel.send(frame, ETH0, MemFrame::HEADROOM);
+            let (action, _) = sent.expect("the kernel runs the frame");
+            assert_eq!(action, Action::Transmit);
+        }
+        kernel.flow_hits().expect("the counters can be read") - before
+    };
+    let known = kernel.sweep_flows().expect("the flows can be swept");
+    assert_eq!(known, 1.0, "no flow is recorded");
+    let rounds = (0..ROUNDS).find(|_| hits(&mut kernel) == u64::from(FLOWS));
+    assert!(rounds.is_some(), "some flows are not found");
+    let known = kernel.sweep_flows().expect("the flows can be swept");
+    assert!((0.9..1.0).contains(&known), "{known}");
+    assert_eq!(hits(&mut kernel), u64::from(FLOWS));
+}
+
 #[test]
 fn mutated_frames_end_in_the_kernel_as_on_the_host() {
     /// How many.

@@ -16,6 +16,7 @@ mod fragment;
 mod handover;
 mod node;
 mod origin;
+mod overflow;
 mod path;
 mod pod;
 mod range;
@@ -40,6 +41,7 @@ pub use node::{
     NODE_SNAT, NODE_VLANS, Node, PortSet,
 };
 pub use origin::{Mode, ORIGIN_DOWN, Origin, OriginIndex};
+pub use overflow::Overflow;
 pub use path::{
     Encapsulation, HANDED_OVER_MAC, HEADER_SPACE, PATH_DSCP_INHERIT, PATH_GRE_CHECKSUM,
     PATH_GRE_KEY, PATH_INNER_ETHERNET, PATH_RESOLVED, PATH_SOURCE_ENTROPY, PATH_TTL_INHERIT,
@@ -59,7 +61,7 @@ pub use tunnel::{Peer, PeerKey, RouteKey, VnetId};
 pub use vlan::{Tags, Vlan};
 
 /// Version of everything in this module; part of the path where maps are pinned.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Capacity of each map as the object declares it; the agent may load it with more.
 pub mod capacity {

@@ -2,18 +2,19 @@
 //!
 //! A flow is looked for with each of its packets, so a look must not cost more than the rest: flows
 //! stand in sets of one cache line, at 10 bytes each, and all sets of a table together are to fit
-//! into the cache of a core. There are two sets in which a flow may stand. It is told from others by
-//! 32 bits, beside the set that it is in: of a hash with a secret key, so that nobody can make two
-//! flows alike, and that two are by chance happens once in some hundred million looks. Who it is
-//! stands elsewhere ([`Flow`]), for whoever looks at the table.
+//! into the cache of a core. There are two sets in which a flow may stand; for first packets, one. It
+//! is told from others by 32 bits, beside the set that it is in: of a hash with a secret key, so that
+//! nobody can make two flows alike, and that two are by chance happens once in some hundred million
+//! looks. Who it is stands elsewhere ([`Flow`]), for whoever looks at the table.
 //!
 //! A flow goes to the first of its sets; to the second if the first begins to fill. If both are full,
 //! it takes the place of the flow of either that has been silent longest. Within a set it has a home,
 //! which it takes if that is free, so that for most packets the processor guesses where their flow is.
 //!
-//! First packets, in `OPENING`, have one set only, lest each packet of a flood be looked for in another:
-//! each is needed for the time of one way to the client and back, and stays, if no other comes,
-//! until it is the one of its set that has been silent longest.
+//! Most packets of a flood are of flows that are not recorded. Lest each be looked for in two sets, a set
+//! says of which flows none stands in its second one ([`Overflow`](crate::abi::Overflow)). First packets,
+//! in `OPENING`, have one set only: each is needed for the time of one way to the client and back, and
+//! stays, if no other comes, until it is the one of its set that has been silent longest.
 
 use core::ops::Deref;
 
@@ -37,6 +38,9 @@ pub trait Store {
     fn exchange(&self, at: Spot, old: FlowEntry, new: FlowEntry) -> bool;
     /// Notes when a packet came.
     fn touch(&self, at: Spot, time: u16);
+    /// Notes that a flow of this fingerprint, whose first set this is, may stand in its second one. Who
+    /// sees an entry that is exchanged after that sees this, too.
+    fn note_overflow(&self, set: u32, fingerprint: u32);
     /// Writes whose the entry is.
     fn name(&self, at: Spot, flow: &Flow);
 }
@@ -102,6 +106,13 @@ const fn sets_of(digest: u64, sets: u32) -> [u32; 2] {
     ]
 }
 
+/// The set that a flow goes to, unless that begins to fill.
+#[must_use]
+pub const fn first_set(digest: u64, sets: u32) -> u32 {
+    let [first, _] = sets_of(digest, sets);
+    first
+}
+
 /// By what a flow is told from others.
 #[inline(always)]
 #[must_use]
@@ -123,18 +134,18 @@ const fn home(fingerprint: u32) -> u32 {
 #[inline(always)]
 pub fn find<S: Store>(store: &S, digest: u64) -> Option<Found> {
     let [first, second] = sets_of(digest, store.sets());
-    if let Some(found) = find_in(store, first, digest) {
+    let set = store.set(first)?;
+    if let Some(found) = find_in(&set, first, digest) {
         return Some(found);
     }
-    if !store.has_second() {
+    if !store.has_second() || !set.overflow.is_possible(fingerprint(digest)) {
         return None;
     }
-    find_in(store, second, digest)
+    find_in(&*store.set(second)?, second, digest)
 }
 
 #[inline(always)]
-fn find_in<S: Store>(store: &S, index: u32, digest: u64) -> Option<Found> {
-    let set = store.set(index)?;
+fn find_in(set: &FlowSet, index: u32, digest: u64) -> Option<Found> {
     let (way, entry) = set.find(fingerprint(digest))?;
     let at = Spot { set: index, way };
     let time = *set.times.get(way as usize)?;
@@ -168,6 +179,12 @@ pub fn record<S: Store>(store: &S, digest: u64, flow: &Flow, kept: Kept) -> Reco
     let Some((at, old)) = place(store, digest, time) else {
         return Recording::Lost;
     };
+    if store.has_second() {
+        let first = first_set(digest, store.sets());
+        if at.set != first {
+            store.note_overflow(first, new.fingerprint);
+        }
+    }
     // Before the entry, lest the new flow be taken for a silent one.
     store.touch(at, time);
     if !store.exchange(at, old, new) {

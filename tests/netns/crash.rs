@@ -79,15 +79,17 @@ fn an_upgrade_to_another_map_abi_loses_no_request() -> Result<()> {
     };
     let pins = lab.pins();
     let now = pins.join(format!("v{ABI_VERSION}"));
-    // Of the later one all is taken over, rows and all.
-    for (version, carried) in [
-        ("v2", ["ENTITIES", "SESSIONS", "MAPPINGS"]),
-        ("v4", ["ROWS", "LISTENERS", "ORIGINS"]),
+    let changed = ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS", "OWNERS"];
+    // Of the later ones all is taken over, rows and all.
+    for (version, changed, carried) in [
+        ("v2", &changed[..], ["ENTITIES", "SESSIONS", "MAPPINGS"]),
+        ("v4", &changed[..], ["ROWS", "LISTENERS", "ORIGINS"]),
+        ("v5", &[], ["ROWS", "OWNERS", "OPENING"]),
     ] {
         edge.kill_9()?;
         let before = pins.join(version);
         std::fs::rename(&now, &before)?;
-        for name in ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS", "OWNERS"] {
+        for name in changed {
             std::fs::remove_file(before.join(name))?;
         }
         served_since(&load, Instant::now())?;

@@ -84,6 +84,7 @@ pub struct Expect {
     pub out: Option<Packet>,
 }
 
+pub use risk::repaired_rows;
 pub use snat::one_hidden_origin;
 
 /// All cases.

@@ -1,4 +1,6 @@
-use super::{Origin, OriginIndex, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Sight, abi_type};
+use super::{
+    Origin, OriginIndex, Overflow, SEEN_ESTABLISHED, SEEN_FIN, SEEN_RST, Seen, Sight, abi_type,
+};
 
 /// Flows that share a cache line (maps `FLOWS` and, while nothing but its first packet has come of a
 /// flow, `OPENING`): what each of their packets needs to know. See
@@ -13,8 +15,8 @@ pub struct FlowSet {
     pub entries: [FlowEntry; Self::WAYS],
     /// When the last packet of each came: [`FlowSet::time_of`].
     pub times: [u16; Self::WAYS],
-    /// Zero.
-    pub reserved: [u8; 4],
+    /// What is known of flows whose first set this is; in `OPENING` zero, as they have no second.
+    pub overflow: Overflow,
 }
 
 /// A flow, as its packets find it: eight bytes, written at once.
@@ -41,7 +43,7 @@ pub struct Kept {
 
 abi_type! {
     FlowEntry: 8 = [u32, u32];
-    FlowSet: 64 = [[FlowEntry; 6], [u16; 6], [u8; 4]];
+    FlowSet: 64 = [[FlowEntry; 6], [u16; 6], Overflow];
 }
 
 const ORIGIN_SHIFT: u32 = 16;
@@ -154,7 +156,7 @@ impl FlowSet {
     pub const EMPTY: Self = Self {
         entries: [FlowEntry::FREE; Self::WAYS],
         times: [0; Self::WAYS],
-        reserved: [0; 4],
+        overflow: Overflow::UNKNOWN,
     };
 
     /// A tick ([`Seen::tick`]) as it stands here: in units of two, so that all times of a day and a half

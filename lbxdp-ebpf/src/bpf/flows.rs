@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::macros::btf_map;
-use lbxdp_ebpf::abi::{Flow, FlowEntry, FlowSet, Kept, Sight, capacity};
+use lbxdp_ebpf::abi::{Flow, FlowEntry, FlowSet, Kept, Overflow, Sight, capacity};
 use lbxdp_ebpf::flow_table::{self, Found, Recording, Spot, Store};
 
 /// The agent reads and clears sets in its own memory; besides, only such arrays begin with a cache
@@ -71,6 +71,15 @@ macro_rules! store {
                 }
             }
 
+            /// Everybody sees it before what is exchanged after it: to exchange orders all writes.
+            #[inline(always)]
+            fn note_overflow(&self, set: u32, fingerprint: u32) {
+                // SAFETY: as in `set`.
+                if let Some(set) = $sets.get_ptr_mut(set).map(|set| unsafe { &mut *set }) {
+                    take_away(&mut set.overflow, Overflow::mask(fingerprint));
+                }
+            }
+
             #[inline(always)]
             fn name(&self, at: Spot, flow: &Flow) {
                 $name(at, flow);
@@ -109,6 +118,20 @@ fn exchange(entry: &mut FlowEntry, old: FlowEntry, new: FlowEntry) -> bool {
         );
     }
     before == old.number()
+}
+
+/// Leaves what is in the mask, in one step, as the compiler has no way to ask for.
+#[inline(always)]
+fn take_away(overflow: &mut Overflow, mask: u32) {
+    // SAFETY: reads and writes those four bytes, which are aligned, and nothing else.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u32 *)({0} + 0) &= w1",
+            in(reg) core::ptr::from_mut(overflow),
+            in("r1") u64::from(mask),
+            options(nostack, preserves_flags)
+        );
+    }
 }
 
 /// `Tables::tracked`.

@@ -4,7 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::abi::{FlowKey, OriginIndex, SEEN_FIN, Seen, VnetId};
+use crate::abi::{FlowKey, OriginIndex, Overflow, SEEN_FIN, Seen, VnetId};
 use crate::hash::mix;
 use crate::wire::{TCP_ACK, TCP_FIN};
 
@@ -15,6 +15,10 @@ struct Table {
     /// Whether another processor is always faster.
     is_contended: Cell<bool>,
     has_second: bool,
+    /// Whether it has been announced that a flow goes to its second set.
+    is_announced: Cell<bool>,
+    /// Whether it had been when an entry was exchanged.
+    was_announced: Cell<bool>,
     /// How many sets have been looked at.
     looks: Cell<usize>,
 }
@@ -36,6 +40,8 @@ impl Table {
             names: RefCell::default(),
             is_contended: Cell::new(false),
             has_second: true,
+            is_announced: Cell::new(false),
+            was_announced: Cell::new(false),
             looks: Cell::new(0),
         }
     }
@@ -59,7 +65,28 @@ impl Table {
 
     /// Records a flow at a tick.
     fn put(&self, digest: u64, tick: u32) -> Recording {
-        record(self, digest, &Flow::EMPTY, kept(7, tick))
+        self.is_announced.set(false);
+        let recording = record(self, digest, &Flow::EMPTY, kept(7, tick));
+        let set = find(self, digest).map(|found| found.at.set);
+        let is_in_second = set.is_some_and(|set| set != first_set(digest, self.sets()));
+        assert!(!is_in_second || self.was_announced.get(), "announced late");
+        recording
+    }
+
+    /// Notes in the sets what is known of them if all that is recorded is of these flows.
+    fn settle(&self, flows: impl Iterator<Item = u64>) {
+        let mut known = vec![Overflow::NONE; self.sets.len()];
+        for digest in flows {
+            let first = first_set(digest, self.sets());
+            if find(self, digest).is_some_and(|found| found.at.set != first) {
+                let known = &mut known[first as usize];
+                *known = known.with(fingerprint(digest));
+            }
+        }
+        for (cell, overflow) in self.sets.iter().zip(known) {
+            let set = cell.get();
+            cell.set(FlowSet { overflow, ..set });
+        }
     }
 }
 
@@ -80,6 +107,7 @@ impl Store for Table {
     }
 
     fn exchange(&self, at: Spot, old: FlowEntry, new: FlowEntry) -> bool {
+        self.was_announced.set(self.is_announced.get());
         let mut set = self.sets[at.set as usize].get();
         let entry = &mut set.entries[at.way as usize];
         if self.is_contended.get() || *entry != old {
@@ -94,6 +122,14 @@ impl Store for Table {
         let mut set = self.sets[at.set as usize].get();
         set.times[at.way as usize] = time;
         self.sets[at.set as usize].set(set);
+    }
+
+    fn note_overflow(&self, set: u32, fingerprint: u32) {
+        let cell = &self.sets[set as usize];
+        let set = cell.get();
+        let overflow = set.overflow.with(fingerprint);
+        self.is_announced.set(true);
+        cell.set(FlowSet { overflow, ..set });
     }
 
     fn name(&self, at: Spot, flow: &Flow) {
@@ -226,6 +262,47 @@ fn with_three_quarters_taken_few_are_pushed_out() {
 }
 
 #[test]
+fn what_is_known_of_second_sets_hides_no_flow() {
+    let table = Table::of(4_096);
+    let half = table.capacity() / 2;
+    for digest in digests(half) {
+        table.put(digest, 1);
+    }
+    table.settle(digests(half));
+    let found = |count| digests(count).filter(|digest| find(&table, *digest).is_some());
+    assert_eq!(found(half).count(), table.count());
+    // Others go to their second sets.
+    let count = table.capacity() * 3 / 4;
+    for digest in digests(count).skip(half as usize) {
+        table.put(digest, 1);
+    }
+    assert_eq!(found(count).count(), table.count());
+}
+
+#[test]
+fn a_flow_that_is_not_recorded_is_looked_for_in_one_set() {
+    let table = Table::of(4_096);
+    let half = table.capacity() / 2;
+    for digest in digests(half) {
+        table.put(digest, 1);
+    }
+    let looks = || {
+        table.looks.set(0);
+        let others = digests(half * 2).skip(half as usize);
+        assert!(
+            others
+                .into_iter()
+                .all(|digest| find(&table, digest).is_none())
+        );
+        table.looks.get() as f64 / half as f64
+    };
+    assert_eq!(looks(), 2.0, "nothing is known");
+    table.settle(digests(half));
+    let looks = looks();
+    assert!(looks < 1.05, "{looks} sets are looked at");
+}
+
+#[test]
 fn without_a_second_set_all_flows_stand_in_their_first() {
     let table = Table::without_second(4_096);
     let half = table.capacity() / 2;
@@ -235,7 +312,7 @@ fn without_a_second_set_all_flows_stand_in_their_first() {
     table.looks.set(0);
     let found = digests(half).filter_map(|digest| Some((digest, find(&table, digest)?.at.set)));
     let count = found
-        .inspect(|(digest, set)| assert_eq!(*set, sets_of(*digest, table.sets())[0]))
+        .inspect(|(digest, set)| assert_eq!(*set, first_set(*digest, table.sets())))
         .count();
     assert_eq!(count as u64, half - evicted);
     assert_eq!(table.looks.get() as u64, half);

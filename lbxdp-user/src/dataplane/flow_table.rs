@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use anyhow::{Context, Result};
 use aya::maps::{Array, IterableMap as _, MapData};
 use lbxdp_ebpf::abi::{
-    Flow, FlowEntry, FlowKey, FlowSet, Kept, OriginIndex, Tracked, identity_bits,
+    Flow, FlowEntry, FlowKey, FlowSet, Kept, OriginIndex, Overflow, Tracked, identity_bits,
 };
 use lbxdp_ebpf::flow_table::{self, Found, Recording, Spot, Store};
 use lbxdp_ebpf::hash::flow_digest;
@@ -93,6 +93,53 @@ impl<'a> FlowTable<'a> {
             self.name_all(chunk)?;
         }
         Ok(entries)
+    }
+
+    /// All entries, as [`Self::entries`]; and notes in the sets what was seen: of which classes flows stand
+    /// in their second sets, and of which none does, so that flows that are not recorded need not be
+    /// looked for there.
+    ///
+    /// That there is none is noted by the second of two calls. The program announces that it puts a flow
+    /// into its second set: what it has announced before the first call is to be there in the second, so
+    /// between them is to be more time than it has for a packet.
+    ///
+    /// # Errors
+    /// When the keys cannot be read.
+    pub fn look_through(&self, now: u32) -> Result<Vec<Recorded>> {
+        let all = 0..self.sets.count();
+        let watch = |set| self.sets.change_overflow(set, Overflow::watched);
+        let before: Vec<Overflow> = all.clone().filter_map(watch).collect();
+        let entries = self.entries(now)?;
+        let mut there = vec![Overflow::NONE; before.len()];
+        let mut anywhere = Overflow::NONE;
+        for recorded in &entries {
+            let Recorded {
+                at, entry, flow, ..
+            } = recorded;
+            if let Some(flow) = flow {
+                let first = flow_table::first_set(self.digest(&flow.key), self.sets());
+                if first != at.set
+                    && let Some(there) = there.get_mut(first as usize)
+                {
+                    *there = there.with(entry.fingerprint);
+                }
+            } else if self.holds(recorded) {
+                anywhere = anywhere.with(entry.fingerprint);
+            }
+        }
+        for (set, (before, there)) in all.zip(before.into_iter().zip(there)) {
+            self.sets
+                .change_overflow(set, |overflow| overflow.settled(before, there, anywhere));
+        }
+        Ok(entries)
+    }
+
+    /// Whether an entry is still that of the flow that it was read of: another has been announced.
+    fn holds(&self, recorded: &Recorded) -> bool {
+        let Recorded { at, entry, .. } = recorded;
+        let set = self.sets.read(at.set);
+        let now = set.and_then(|set| set.entries.get(at.way as usize).copied());
+        now.is_some_and(|now| now.fingerprint == entry.fingerprint)
     }
 
     /// Says whose some entries are, all of one chunk.
@@ -192,6 +239,11 @@ impl Store for FlowTable<'_> {
 
     fn touch(&self, at: Spot, time: u16) {
         self.sets.touch(at, time);
+    }
+
+    fn note_overflow(&self, set: u32, fingerprint: u32) {
+        self.sets
+            .change_overflow(set, |overflow| overflow.with(fingerprint));
     }
 
     fn name(&self, at: Spot, flow: &Flow) {

@@ -56,7 +56,7 @@ impl FlowMaps {
         let counts = self.counts()?;
         let table = self.table()?;
         let now = Seen::tick_of(monotonic_ns()?);
-        let entries = table.entries(now)?;
+        let entries = table.look_through(now)?;
         let mut removed = 0;
         let mut flows = Vec::with_capacity(entries.len());
         for recorded in entries {

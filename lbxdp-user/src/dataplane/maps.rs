@@ -260,7 +260,7 @@ impl LiveMaps {
     }
 
     /// What flows are hashed with.
-    fn hash_key(&self) -> Result<[u64; 12]> {
+    pub(super) fn hash_key(&self) -> Result<[u64; 12]> {
         let node = self.node.get(&0, 0).context("cannot read map NODE")?;
         Ok(node.hash_key)
     }

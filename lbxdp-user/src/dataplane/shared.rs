@@ -1,13 +1,14 @@
 //! The sets of a table of flows in the memory of this process, where they can be changed in the
 //! program's own steps.
 
+use std::convert::identity;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use lbxdp_ebpf::abi::{FlowEntry, FlowSet};
+use lbxdp_ebpf::abi::{FlowEntry, FlowSet, Overflow};
 use lbxdp_ebpf::flow_table::Spot;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -22,7 +23,7 @@ pub(super) struct Shared {
 struct SharedSet {
     entries: [AtomicU64; FlowSet::WAYS],
     times: [AtomicU16; FlowSet::WAYS],
-    reserved: [u8; 4],
+    overflow: AtomicU32,
 }
 
 const _: () = assert!(
@@ -57,8 +58,8 @@ impl Shared {
             return None;
         }
         // SAFETY: the mapping has `count` sets and lives as long as `self`; it begins with a page, so
-        // that they are aligned; all of their fields may be written to by others at any time, or are
-        // bytes that nobody writes; any bytes are a value.
+        // that they are aligned; all of their fields may be written to by others at any time; any bytes
+        // are a value.
         Some(unsafe { self.sets.add(index as usize).as_ref() })
     }
 
@@ -74,7 +75,7 @@ impl Shared {
         Some(FlowSet {
             entries,
             times: times.map(|time| time.load(Ordering::Relaxed)),
-            reserved: set.reserved,
+            overflow: Overflow::of_number(set.overflow.load(Ordering::Relaxed)),
         })
     }
 
@@ -88,6 +89,22 @@ impl Shared {
                 .compare_exchange(old.number(), new.number(), success, failure)
                 .is_ok()
         })
+    }
+
+    /// Changes what is known of flows in their second sets, in one step; says what was known before.
+    pub(super) fn change_overflow(
+        &self,
+        index: u32,
+        change: impl Fn(Overflow) -> Overflow,
+    ) -> Option<Overflow> {
+        let overflow = &self.set(index)?.overflow;
+        let change = |old| {
+            let new = change(Overflow::of_number(old)).number();
+            // Most stay as they are: their cache lines are left to the program.
+            (new != old).then_some(new)
+        };
+        let before = overflow.fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        Some(Overflow::of_number(before.unwrap_or_else(identity)))
     }
 
     /// Writes the time of an entry.

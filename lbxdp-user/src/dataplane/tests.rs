@@ -19,6 +19,7 @@ use lbxdp_ebpf::verdict::Reason;
 use super::*;
 
 mod object;
+mod sweep;
 
 /// A pin path of its own, removed in the end.
 pub(crate) struct Pins(pub(crate) PathBuf);

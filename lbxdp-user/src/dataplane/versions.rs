@@ -4,25 +4,26 @@
 //! written to: its program goes on with them until the new program, with new maps that hold what
 //! they should, takes its place by one link update. Maps that mean the same in both versions are
 //! carried over first, by a second pin: both programs use them then, so that names keep their slots,
-//! origins their health, and translated flows their ports. If those are all but the maps of flows of
-//! rows at risk, the rows stay as they are, too, and the new agent takes over as it would from one of
-//! its own version; these flows are copied, before the program is replaced and after.
+//! origins their health, and translated flows their ports. If those are all but maps of flows of rows at
+//! risk, the rows stay as they are, too, and the new agent takes over as it would from one of its own
+//! version; these flows are copied, before the program is replaced and after.
 
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use aya::maps::MapData;
-use lbxdp_ebpf::abi::{ABI_VERSION, FlowKey, OriginIndex, Seen, Tracked};
+use aya::maps::{Array, Map, MapData};
+use lbxdp_ebpf::abi::{ABI_VERSION, Flow, FlowKey, FlowSet, Origin, OriginIndex, Seen, Tracked};
 use lbxdp_ebpf::flow_table::Recording;
 use tracing::{info, warn};
 
-use super::flow_table::FlowTable;
+use super::flow_table::{FlowTable, Recorded};
 use super::kernel;
 use super::maps::LiveMaps;
 use super::pins::{entries_of, pinned_links, unpin, version_folders};
 use super::spec::{MAPS, MapSpec, links_folder, versioned};
+use super::sync::monotonic_ns;
 
 /// Maps that mean the same in this version and since another one.
 const SAME_SINCE_2: [&str; 6] = [
@@ -34,13 +35,18 @@ const SAME_SINCE_2: [&str; 6] = [
     "TUNNEL_COUNTERS",
 ];
 
-/// Maps that are not as in version 4. There `FLOWS` and `OPENING` were hash maps from [`FlowKey`] to
-/// [`TrackedBefore`].
-const OTHER_THAN_IN_4: [&str; 4] = ["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS"];
-
-/// Whether all of a version's maps are carried over, but those of [`OTHER_THAN_IN_4`].
-const fn is_carried_whole(version: u32) -> bool {
-    version == 4
+/// The maps that are not as in a version, if all others are. In 4 `FLOWS` and `OPENING` were hash maps
+/// from [`FlowKey`] to [`TrackedBefore`]; in 5 the program did not announce ([`Overflow`]) that it put a
+/// flow of `FLOWS` into its second set, and looked in two sets of `OPENING`: first packets that
+/// stand in the other are not found.
+///
+/// [`Overflow`]: lbxdp_ebpf::abi::Overflow
+const fn others_than_in(version: u32) -> Option<&'static [&'static str]> {
+    match version {
+        4 => Some(&["FLOWS", "FLOW_KEYS", "OPENING", "FLOW_COUNTERS"]),
+        5 => Some(&["FLOWS", "FLOW_KEYS"]),
+        _ => None,
+    }
 }
 
 /// A flow of a row at risk in version 4: origin, identity, hash, listener, tick, state.
@@ -75,13 +81,11 @@ pub(super) fn is_running(pin_path: &Path) -> Result<bool> {
 /// When the pins cannot be read, or not all maps can be pinned of a version that is carried over whole.
 pub(super) fn carry_over(pin_path: &Path) -> Result<()> {
     for (version, folder) in others(pin_path)?.into_iter().rev() {
-        let is_whole = is_carried_whole(version);
-        let is_same = |spec: &&MapSpec| {
-            if is_whole {
-                !OTHER_THAN_IN_4.contains(&spec.name)
-            } else {
-                version >= 2 && SAME_SINCE_2.contains(&spec.name)
-            }
+        let changed = others_than_in(version);
+        let is_whole = changed.is_some();
+        let is_same = |spec: &&MapSpec| match changed {
+            Some(changed) => !changed.contains(&spec.name),
+            None => version >= 2 && SAME_SINCE_2.contains(&spec.name),
         };
         let mut carried = Vec::new();
         for spec in MAPS.iter().filter(is_same) {
@@ -130,12 +134,19 @@ fn carry(spec: &MapSpec, from: &Path, pin_path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// The table of this version that flows are recorded in.
+/// Flows of rows at risk of another version.
+enum Before {
+    /// A hash map of version 4, and the table that has its place.
+    Hash(MapData, TableNow),
+    /// `FLOWS` of version 5, and its keys.
+    Sets(Array<MapData, FlowSet>, Array<MapData, Flow>),
+}
+
+/// A table of this version that flows are recorded in.
 type TableNow = for<'a> fn(&'a LiveMaps) -> Result<FlowTable<'a>>;
 
-/// The maps of flows of rows at risk of another version, which are there until this is dropped, each
-/// with the table that has its place.
-pub(super) struct FlowsBefore(Vec<(MapData, TableNow)>);
+/// The maps of flows of rows at risk of other versions, which are there until this is dropped.
+pub(super) struct FlowsBefore(Vec<Before>);
 
 impl FlowsBefore {
     /// Opens what is pinned.
@@ -144,21 +155,26 @@ impl FlowsBefore {
     /// When the pins cannot be read.
     pub(super) fn open(pin_path: &Path) -> Result<Self> {
         let mut maps = Vec::new();
-        for (_, folder) in others(pin_path)?
-            .into_iter()
-            .filter(|(version, _)| is_carried_whole(*version))
-        {
-            let tables: [(&str, TableNow); 2] = [
-                ("FLOWS", LiveMaps::flow_table),
-                ("OPENING", LiveMaps::opening_table),
-            ];
-            for (name, table) in tables {
-                let path = folder.join(name);
-                if path.exists() {
-                    let map = MapData::from_pin(&path)
-                        .with_context(|| format!("cannot open map {}", path.display()))?;
-                    maps.push((map, table));
+        for (version, folder) in others(pin_path)? {
+            match version {
+                4 => {
+                    let tables: [(&str, TableNow); 2] = [
+                        ("FLOWS", LiveMaps::flow_table),
+                        ("OPENING", LiveMaps::opening_table),
+                    ];
+                    for (name, table) in tables {
+                        let map = pinned(&folder, name)?;
+                        maps.extend(map.map(|map| Before::Hash(map, table)));
+                    }
                 }
+                5 => {
+                    let sets = pinned(&folder, "FLOWS")?;
+                    if let (Some(sets), Some(keys)) = (sets, pinned(&folder, "FLOW_KEYS")?) {
+                        let (sets, keys) = (Map::Array(sets), Map::Array(keys));
+                        maps.push(Before::Sets(sets.try_into()?, keys.try_into()?));
+                    }
+                }
+                _ => {}
             }
         }
         Ok(Self(maps))
@@ -171,38 +187,76 @@ impl FlowsBefore {
     /// When a map cannot be read.
     pub(super) fn copy_to(&self, maps: &LiveMaps) -> Result<usize> {
         let mut copied = 0;
-        for (map, table) in &self.0 {
-            let info = map.info()?;
-            let shape = (info.key_size() as usize, info.value_size() as usize);
-            if shape != (size_of::<FlowKey>(), size_of::<TrackedBefore>()) {
-                warn!("recorded flows are not carried over: they are of another shape");
-                continue;
-            }
-            let table = table(maps)?;
-            let flows: Vec<(FlowKey, TrackedBefore)> =
-                kernel::read_hash(map.fd().as_fd()).context("cannot read recorded flows")?;
-            for (key, [origin, identity, hash, listener, tick, state]) in flows {
-                let origin = OriginIndex::try_from(origin & 0xffff)?;
-                let now = maps.origins.get(&origin.into(), 0)?;
-                if now.identity != identity || table.get(&key, tick)?.is_some() {
-                    continue;
+        for before in &self.0 {
+            let (mut flows, table) = match before {
+                Before::Hash(map, table) => (of_hash(map)?, table(maps)?),
+                Before::Sets(sets, keys) => (of_sets(sets, keys, maps)?, maps.flow_table()?),
+            };
+            // If there is not room for all, those stay that were seen last.
+            flows.sort_by_key(|(_, flow)| flow.seen.tick);
+            for (key, flow) in flows {
+                let is_same = flow.origin == Origin::NONE
+                    || maps.origins.get(&flow.origin.into(), 0)?.identity == flow.identity;
+                if is_same && table.get(&key, flow.seen.tick)?.is_none() {
+                    copied += usize::from(table.record(key, &flow) != Recording::Lost);
                 }
-                let tracked = Tracked {
-                    origin,
-                    identity,
-                    hash,
-                    listener,
-                    seen: Seen {
-                        tick,
-                        state: state.to_ne_bytes()[0],
-                        ..Seen::NEVER
-                    },
-                };
-                copied += usize::from(table.record(key, &tracked) != Recording::Lost);
             }
         }
         Ok(copied)
     }
+}
+
+/// A map of another version, if it is there.
+fn pinned(folder: &Path, name: &str) -> Result<Option<MapData>> {
+    let path = folder.join(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let map = MapData::from_pin(&path);
+    let map = map.with_context(|| format!("cannot open map {}", path.display()))?;
+    Ok(Some(map))
+}
+
+/// The flows of version 4.
+fn of_hash(map: &MapData) -> Result<Vec<(FlowKey, Tracked)>> {
+    let info = map.info()?;
+    let shape = (info.key_size() as usize, info.value_size() as usize);
+    if shape != (size_of::<FlowKey>(), size_of::<TrackedBefore>()) {
+        warn!("recorded flows are not carried over: they are of another shape");
+        return Ok(Vec::new());
+    }
+    let flows: Vec<(FlowKey, TrackedBefore)> =
+        kernel::read_hash(map.fd().as_fd()).context("cannot read recorded flows")?;
+    let flow = |(key, [origin, identity, hash, listener, tick, state]): (_, TrackedBefore)| {
+        let tracked = Tracked {
+            origin: OriginIndex::try_from(origin & 0xffff)?,
+            identity,
+            hash,
+            listener,
+            seen: Seen {
+                tick,
+                state: state.to_ne_bytes()[0],
+                ..Seen::NEVER
+            },
+        };
+        Ok((key, tracked))
+    };
+    flows.into_iter().map(flow).collect()
+}
+
+/// The flows of version 5 that have a name.
+fn of_sets(
+    sets: &Array<MapData, FlowSet>,
+    keys: &Array<MapData, Flow>,
+    maps: &LiveMaps,
+) -> Result<Vec<(FlowKey, Tracked)>> {
+    let table = FlowTable::new(sets, Some(keys), maps.hash_key()?).context("recorded flows")?;
+    let entries = table.entries(Seen::tick_of(monotonic_ns()?))?;
+    let flow = |recorded: Recorded| {
+        let flow = recorded.flow?;
+        Some((flow.key, Tracked::of(&flow, recorded.kept)))
+    };
+    Ok(entries.into_iter().filter_map(flow).collect())
 }
 
 /// Makes the link that another version has on an interface this version's, so that its program is

@@ -5,6 +5,7 @@ use lbxdp_ebpf::abi::{
     ROW_GENERATION, ROW_INSERT, ROW_LOOKUP, SEEN_ESTABLISHED, SEEN_FIN, Seen, Tracked, VnetId,
 };
 use lbxdp_ebpf::hash::{flow_hash, reduce};
+use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::verdict::Reason;
 
 use super::world::{
@@ -141,6 +142,16 @@ fn udp(
         given = given.after(datagram(payload));
     }
     given.sends(Reason::ForwardNat, out).of_origin(to)
+}
+
+/// Rows whose flows are recorded, and a segment from a port.
+#[must_use]
+pub fn repaired_rows() -> (MemTables, fn(u16) -> Packet) {
+    let world = world(TCP, ORIGIN4, REPAIRED);
+    (world.tables, |port| {
+        let packet = from_router().ip(client_like(ORIGIN4), vip_like(ORIGIN4));
+        packet.tcp(port, VIP_PORT).tcp_flags(ACK)
+    })
 }
 
 pub(super) fn cases() -> Vec<Case> {

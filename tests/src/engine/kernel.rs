@@ -240,6 +240,15 @@ impl Kernel {
         self.maps.hold(tables)
     }
 
+    /// Does with the flows that the maps hold what the agent does by two sweeps; says of which share of
+    /// all flows it is known then that they need not be looked for beyond their first sets.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sweep_flows(&self) -> Result<f64> {
+        self.maps.look_through_flows()
+    }
+
     /// Runs a frame with `room` bytes before it over the maps as they are, and tells nothing but
     /// what becomes of it. The interface of a redirect is 0.
     ///

@@ -9,10 +9,10 @@ use aya::{Ebpf, Pod};
 use lbxdp::dataplane::FlowTable;
 use lbxdp_ebpf::abi::{
     Address, Allowance, Count, Datagram, Flow, FlowCounts, FlowKey, FlowSet, FragmentKey, Kept,
-    Listener, Mapping, Node, Origin, Owners, Path, Peer, PeerKey, PortSet, RangeKey, Reverse,
-    RouteKey, Row, Service, Session, Table, Tracked, Traffic, Vlan, VnetId,
+    Listener, Mapping, Node, Origin, Overflow, Owners, Path, Peer, PeerKey, PortSet, RangeKey,
+    Reverse, RouteKey, Row, Service, Session, Table, Tracked, Traffic, Vlan, VnetId,
 };
-use lbxdp_ebpf::flow_table::Recording;
+use lbxdp_ebpf::flow_table::{Recording, Store as _};
 use lbxdp_ebpf::mem::MemTables;
 use lbxdp_ebpf::track::FlowEvent;
 use lbxdp_ebpf::verdict::{Direction, Reason};
@@ -302,6 +302,23 @@ impl Maps {
             .iter()
             .any(|event| events.contains_key(event));
         Ok(recorded || !self.now.flows.lock().is_empty() || !self.now.opening.lock().is_empty())
+    }
+
+    /// Does with recorded flows what the agent does by two sweeps; says of which share of all flows it
+    /// is known then that they are not in their second sets.
+    pub(super) fn look_through_flows(&self) -> Result<f64> {
+        let hash_key = self.now.node.unwrap_or_default().hash_key;
+        let [flows, _] = self.flow_tables(hash_key)?;
+        for _ in 0..2 {
+            flows.look_through(0)?;
+        }
+        let sets = (0..flows.sets()).filter_map(|index| flows.set(index));
+        let known = sets.map(|set| {
+            let classes = 0..Overflow::CLASSES;
+            let known = classes.filter(|class| !set.overflow.is_possible(*class));
+            known.count() as f64
+        });
+        Ok(known.sum::<f64>() / f64::from(flows.sets() * Overflow::CLASSES))
     }
 
     /// Recorded flows and first packets.

@@ -14,6 +14,8 @@ use crate::engine::{Counters, Flows, Outcome, host};
 
 /// Frames that are run in one world before the next is set up.
 pub const BATCH: u64 = 1_000;
+/// Frames between sweeps of recorded flows, so that some are looked for in one set, and some in two.
+const SWEEP_EVERY: u64 = 300;
 
 /// A frame that did not end as it must.
 #[derive(Clone, Debug)]
@@ -91,7 +93,10 @@ pub fn run(kernel: &mut Kernel, seed: u64, batch: u64, report: &mut Report) -> R
     let before = kernel.counters()?;
     let mut counted = Counters::zero();
     let mut whole = true;
-    for _ in 0..BATCH {
+    for number in 0..BATCH {
+        if number.is_multiple_of(SWEEP_EVERY) {
+            kernel.sweep_flows()?;
+        }
         // Mostly the packets of this world, and sometimes of any other.
         let which = if random.below(4) == 0 {
             random.below(frames.len())

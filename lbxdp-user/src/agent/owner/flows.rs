@@ -13,7 +13,8 @@ use crate::dataplane::{FlowMaps, SweptFlows};
 use crate::flows::{self, Live};
 use crate::steering::Tracked;
 
-/// Shortest time between sweeps.
+/// Shortest time between sweeps: longer than the program has any packet
+/// ([`FlowTable::look_through`](crate::dataplane::FlowTable::look_through)).
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// A sweep may take one of so many parts of the time.
 const SWEEP_SHARE: u32 = 20;

@@ -329,6 +329,77 @@ fn all_that_version_4_holds_is_taken_over_with_its_recorded_flows() {
     });
 }
 
+/// In version 5 the program put flows into their second sets without a word.
+#[test]
+fn all_that_version_5_holds_is_taken_over_and_its_recorded_flows_into_a_table_of_their_own() {
+    let test =
+        "all_that_version_5_holds_is_taken_over_and_its_recorded_flows_into_a_table_of_their_own";
+    in_namespace(test, |pins| {
+        let mut first = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        first.sync(&desired()).unwrap();
+        first.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        let content = first.content().clone();
+        let (slot, origin) = content.origins.first_key_value().unwrap();
+        let flow = |port| FlowKey {
+            source_port: Port::new(port),
+            ..FlowKey::EMPTY
+        };
+        let tracked = Tracked {
+            origin: *slot,
+            identity: origin.identity,
+            hash: 77,
+            listener: 3,
+            seen: Seen {
+                tick: Seen::tick_of(monotonic_ns().unwrap()) & !1,
+                state: 2,
+                ..Seen::NEVER
+            },
+        };
+        let other = Tracked {
+            identity: !origin.identity,
+            ..tracked
+        };
+        let opened = Tracked {
+            origin: Origin::NONE,
+            ..tracked
+        };
+        let record = |table: FlowTable<'_>| {
+            for (port, tracked) in [(1, tracked), (2, other), (3, opened)] {
+                table.record(flow(port), &tracked);
+            }
+        };
+        record(first.maps().flow_table().unwrap());
+        record(first.maps().opening_table().unwrap());
+        let before = pins.0.join("v5");
+        std::fs::rename(versioned(&pins.0), &before).unwrap();
+
+        let mut second = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
+        assert!(second.other_version_runs().unwrap());
+        assert_eq!(*second.content(), content);
+        assert!(second.sync(&desired()).unwrap().is_empty());
+        let maps = |dataplane: &Dataplane| {
+            let table = dataplane.maps().flow_table().unwrap();
+            let entries = table.entries(tracked.seen.tick).unwrap();
+            let mut flows: Vec<_> = entries
+                .into_iter()
+                .map(|recorded| {
+                    let flow = recorded.flow.unwrap();
+                    (flow.key.source_port, Tracked::of(&flow, recorded.kept))
+                })
+                .collect();
+            flows.sort_by_key(|(port, _)| port.get());
+            flows
+        };
+        assert_eq!(maps(&second), [], "the table is another");
+        second.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        assert!(!before.exists());
+        let expected = [(Port::new(1), tracked), (Port::new(3), opened)];
+        assert_eq!(maps(&second), expected, "the other origin is gone");
+        let opening = second.maps().opening_table().unwrap();
+        assert!(opening.get(&flow(1), 0).unwrap().is_some());
+    });
+}
+
 /// Of an origin whose slot is given to another nothing stays recorded.
 #[test]
 fn flows_of_an_origin_that_is_gone_are_not_those_of_the_next() {
