@@ -54,6 +54,15 @@ fn numbers<const COLUMNS: usize>(
     trimmed(&table)
 }
 
+/// How many times the second of each pair the first is, in the median: a pair is of one round, as a
+/// machine that others share is not the same in the next. `None` if the second never is anything.
+fn median_ratio(rounds: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let pairs = rounds.filter(|(_, other)| *other > 0.0);
+    let mut ratios: Vec<f64> = pairs.map(|(one, other)| one / other).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied()
+}
+
 /// A table as text, without blanks at the ends of lines.
 fn trimmed(table: &Table) -> String {
     let lines = table.to_string();

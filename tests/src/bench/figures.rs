@@ -5,6 +5,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use super::median_ratio;
 use super::subject::Subject;
 
 /// What one case costs with one number of flows.
@@ -22,6 +23,9 @@ pub struct Figure {
     pub ns_max: u64,
     /// By how much the median is above that of `floor`.
     pub ns_above_floor: i64,
+    /// By how much each sample is above that of `floor` in its round.
+    #[serde(skip)]
+    rounds: Vec<i64>,
 }
 
 impl Figure {
@@ -34,31 +38,49 @@ impl Figure {
             .filter(|(_, samples)| !samples.is_empty())
             .map(|(subject, samples)| Self::of(&subject.name, flows, samples))
             .collect();
-        let floor = figures
-            .iter()
-            .find(|figure| figure.case == "floor")
-            .map_or(0, |figure| figure.ns_median);
-        for figure in &mut figures {
-            figure.ns_above_floor = figure.ns_median.cast_signed() - floor.cast_signed();
+        let floor = figures.iter().find(|figure| figure.case == "floor");
+        if let Some(floor) = floor.cloned() {
+            for figure in &mut figures {
+                figure.rise_above(&floor);
+            }
         }
         figures
     }
 
     fn of(case: &str, flows: u32, samples: &[Duration]) -> Self {
-        let mut samples: Vec<u64> = samples
+        let rounds: Vec<i64> = samples
             .iter()
-            .map(|sample| u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX))
+            .map(|sample| i64::try_from(sample.as_nanos()).unwrap_or(i64::MAX))
             .collect();
-        samples.sort_unstable();
-        let at = |index: usize| samples.get(index).copied().unwrap_or_default();
+        let mut sorted = rounds.clone();
+        sorted.sort_unstable();
+        let at = |index: usize| {
+            let sample = sorted.get(index).copied().unwrap_or_default();
+            sample.unsigned_abs()
+        };
         Self {
             case: case.to_owned(),
             flows,
-            ns_median: at(samples.len() / 2),
+            ns_median: at(sorted.len() / 2),
             ns_min: at(0),
-            ns_max: at(samples.len().saturating_sub(1)),
+            ns_max: at(sorted.len().saturating_sub(1)),
             ns_above_floor: 0,
+            rounds,
         }
+    }
+
+    /// Takes away what a packet costs `floor`.
+    fn rise_above(&mut self, floor: &Self) {
+        self.ns_above_floor = self.ns_median.cast_signed() - floor.ns_median.cast_signed();
+        for (round, floor) in self.rounds.iter_mut().zip(&floor.rounds) {
+            *round -= floor;
+        }
+    }
+
+    /// How many times what the other costs above `floor`: see [`median_ratio`].
+    fn times(&self, other: &Self) -> Option<f64> {
+        let pairs = self.rounds.iter().zip(&other.rounds);
+        median_ratio(pairs.map(|(ns, other)| (*ns as f64, *other as f64)))
     }
 }
 
@@ -81,10 +103,7 @@ pub fn table(figures: &[Figure], flows: u32) -> String {
         .iter()
         .filter(|figure| figure.flows == flows)
         .collect();
-    let ideal = figures
-        .iter()
-        .find(|figure| figure.case == "ideal")
-        .map_or(0, |figure| figure.ns_above_floor);
+    let ideal = figures.iter().find(|figure| figure.case == "ideal");
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
@@ -96,8 +115,8 @@ pub fn table(figures: &[Figure], flows: u32) -> String {
         "of ideal",
         "goal",
     ]);
-    for figure in figures {
-        let ratio = (ideal > 0).then(|| figure.ns_above_floor as f64 / ideal as f64);
+    for figure in &figures {
+        let ratio = ideal.and_then(|ideal| figure.times(ideal));
         table.add_row([
             figure.case.clone(),
             format!("{} ns", figure.ns_median),
@@ -130,6 +149,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_above_the_floor_is_compared_round_by_round() {
+        let of = |rounds: [u64; 3]| {
+            let mut figure = Figure::of("", 1, &rounds.map(Duration::from_nanos));
+            figure.rise_above(&Figure::of(
+                "floor",
+                1,
+                &[5, 6, 7].map(Duration::from_nanos),
+            ));
+            figure
+        };
+        // Their medians are 14 and 10 above that of the floor.
+        let (one, other) = (of([20, 36, 17]), of([10, 16, 27]));
+        assert_eq!(one.ns_above_floor, 14);
+        assert_eq!(other.ns_above_floor, 10);
+        assert_eq!(one.times(&other), Some(3.0));
+    }
+
+    #[test]
     fn json_has_exactly_the_fields_that_are_promised() {
         let figure = Figure::of("floor", 1, &[Duration::from_nanos(20)]);
         let json = serde_json::to_value(figure).expect("numbers and a name");
@@ -150,10 +187,7 @@ mod tests {
 
     #[test]
     fn the_table_compares_with_the_ideal_and_with_the_goal() {
-        let figure = |case: &str, above| Figure {
-            ns_above_floor: above,
-            ..Figure::of(case, 1, &[Duration::from_nanos(50)])
-        };
+        let figure = |case: &str, ns| Figure::of(case, 1, &[Duration::from_nanos(ns)]);
         let figures = [
             figure("ideal", 40),
             figure("dsr-ipip", 60),

@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::Sample;
+use crate::bench::median_ratio;
 use crate::bench::subject::Subject;
 
 /// What stands in the name of a flood, beside that of its ordinary traffic.
@@ -67,13 +68,10 @@ impl Rate {
         }
     }
 
-    /// How many times the rate of `other` this is: the median of the ratios of each round, as a machine
-    /// that others share is not the same in the next.
+    /// How many times the rate of `other` this is: see [`median_ratio`].
     fn times(&self, other: &Self) -> Option<f64> {
         let pairs = self.rounds.iter().zip(&other.rounds);
-        let mut ratios: Vec<f64> = pairs.map(|(mpps, other)| mpps / other).collect();
-        ratios.sort_by(f64::total_cmp);
-        ratios.get(ratios.len() / 2).copied()
+        median_ratio(pairs.map(|(mpps, other)| (*mpps, *other)))
     }
 
     /// The case that this is to be compared with, and how many times its rate is to be reached.

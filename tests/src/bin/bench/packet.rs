@@ -10,7 +10,7 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<()> {
     println!(
         "Nanoseconds a packet: medians of {} samples of {} packets, taken in turns. Each includes \
          the\nwrapper that restores the frame, so that only what is above `floor` is the \
-         program's own.",
+         program's own; how\nmany times the ideal program's it is, is the median of all rounds.",
         arguments.samples(),
         arguments.runs
     );
