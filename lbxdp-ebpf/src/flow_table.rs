@@ -38,9 +38,9 @@ pub trait Store {
     fn exchange(&self, at: Spot, old: FlowEntry, new: FlowEntry) -> bool;
     /// Notes when a packet came.
     fn touch(&self, at: Spot, time: u16);
-    /// Notes that a flow of this fingerprint, whose first set this is, may stand in its second one. Who
+    /// Announces that a flow of this fingerprint, whose first set this is, may stand in its second one. Who
     /// sees an entry that is exchanged after that sees this, too.
-    fn note_overflow(&self, set: u32, fingerprint: u32);
+    fn announce_overflow(&self, set: u32, fingerprint: u32);
     /// Writes whose the entry is.
     fn name(&self, at: Spot, flow: &Flow);
 }
@@ -182,7 +182,7 @@ pub fn record<S: Store>(store: &S, digest: u64, flow: &Flow, kept: Kept) -> Reco
     if store.has_second() {
         let first = first_set(digest, store.sets());
         if at.set != first {
-            store.note_overflow(first, new.fingerprint);
+            store.announce_overflow(first, new.fingerprint);
         }
     }
     // Before the entry, lest the new flow be taken for a silent one.

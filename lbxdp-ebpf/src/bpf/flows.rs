@@ -73,7 +73,7 @@ macro_rules! store {
 
             /// Everybody sees it before what is exchanged after it: to exchange orders all writes.
             #[inline(always)]
-            fn note_overflow(&self, set: u32, fingerprint: u32) {
+            fn announce_overflow(&self, set: u32, fingerprint: u32) {
                 // SAFETY: as in `set`.
                 if let Some(set) = $sets.get_ptr_mut(set).map(|set| unsafe { &mut *set }) {
                     take_away(&mut set.overflow, Overflow::mask(fingerprint));

@@ -241,7 +241,7 @@ impl Store for FlowTable<'_> {
         self.sets.touch(at, time);
     }
 
-    fn note_overflow(&self, set: u32, fingerprint: u32) {
+    fn announce_overflow(&self, set: u32, fingerprint: u32) {
         self.sets
             .change_overflow(set, |overflow| overflow.with(fingerprint));
     }

@@ -13,14 +13,14 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, MapData};
 use lbxdp_ebpf::abi::{ABI_VERSION, Flow, FlowKey, FlowSet, Origin, OriginIndex, Seen, Tracked};
 use lbxdp_ebpf::flow_table::Recording;
 use tracing::{info, warn};
 
 use super::flow_table::{FlowTable, Recorded};
 use super::kernel;
-use super::maps::LiveMaps;
+use super::maps::{LiveMaps, open};
 use super::pins::{entries_of, pinned_links, unpin, version_folders};
 use super::spec::{MAPS, MapSpec, links_folder, versioned};
 use super::sync::monotonic_ns;
@@ -163,15 +163,19 @@ impl FlowsBefore {
                         ("OPENING", LiveMaps::opening_table),
                     ];
                     for (name, table) in tables {
-                        let map = pinned(&folder, name)?;
-                        maps.extend(map.map(|map| Before::Hash(map, table)));
+                        let path = folder.join(name);
+                        if path.exists() {
+                            let map = MapData::from_pin(&path)
+                                .with_context(|| format!("cannot open map {}", path.display()))?;
+                            maps.push(Before::Hash(map, table));
+                        }
                     }
                 }
                 5 => {
-                    let sets = pinned(&folder, "FLOWS")?;
-                    if let (Some(sets), Some(keys)) = (sets, pinned(&folder, "FLOW_KEYS")?) {
-                        let (sets, keys) = (Map::Array(sets), Map::Array(keys));
-                        maps.push(Before::Sets(sets.try_into()?, keys.try_into()?));
+                    let names = ["FLOWS", "FLOW_KEYS"];
+                    if names.iter().all(|name| folder.join(name).exists()) {
+                        let [sets, keys] = names;
+                        maps.push(Before::Sets(open(&folder, sets)?, open(&folder, keys)?));
                     }
                 }
                 _ => {}
@@ -204,17 +208,6 @@ impl FlowsBefore {
         }
         Ok(copied)
     }
-}
-
-/// A map of another version, if it is there.
-fn pinned(folder: &Path, name: &str) -> Result<Option<MapData>> {
-    let path = folder.join(name);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let map = MapData::from_pin(&path);
-    let map = map.with_context(|| format!("cannot open map {}", path.display()))?;
-    Ok(Some(map))
 }
 
 /// The flows of version 4.

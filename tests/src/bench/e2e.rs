@@ -81,6 +81,7 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
     for load in 0..effort.loads {
         let mut kernel = Kernel::load_as_declared(kernel::QUIET)?;
         kernel.hold(&world.tables)?;
+        // As an agent has done soon after flows are recorded.
         kernel.sweep_flows()?;
         let node = world.tables.node.context("the world has settings")?;
         let mut programs = Programs::load(&mut kernel, node)?;

@@ -78,6 +78,7 @@ pub fn measure(effort: &Effort, mut progress: impl FnMut(u32, u32, u32)) -> Resu
         // long as they lie there.
         let mut kernel = Kernel::load_as_declared(kernel::QUIET)?;
         kernel.hold(&world.tables)?;
+        // As an agent has done soon after flows are recorded.
         kernel.sweep_flows()?;
         let node = world.tables.node.context("the world has settings")?;
         let mut bench = Stand(Programs::load(&mut kernel, node)?);

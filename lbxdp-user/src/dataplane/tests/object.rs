@@ -337,7 +337,7 @@ fn all_that_version_5_holds_is_taken_over_and_its_recorded_flows_into_a_table_of
     in_namespace(test, |pins| {
         let mut first = Dataplane::load(&LoadOptions::at(&pins.0)).unwrap();
         first.sync(&desired()).unwrap();
-        first.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        attach(&mut first, XdpMode::Auto);
         let content = first.content().clone();
         let (slot, origin) = content.origins.first_key_value().unwrap();
         let flow = |port| FlowKey {
@@ -377,7 +377,7 @@ fn all_that_version_5_holds_is_taken_over_and_its_recorded_flows_into_a_table_of
         assert!(second.other_version_runs().unwrap());
         assert_eq!(*second.content(), content);
         assert!(second.sync(&desired()).unwrap().is_empty());
-        let maps = |dataplane: &Dataplane| {
+        let recorded = |dataplane: &Dataplane| {
             let table = dataplane.maps().flow_table().unwrap();
             let entries = table.entries(tracked.seen.tick).unwrap();
             let mut flows: Vec<_> = entries
@@ -390,11 +390,11 @@ fn all_that_version_5_holds_is_taken_over_and_its_recorded_flows_into_a_table_of
             flows.sort_by_key(|(port, _)| port.get());
             flows
         };
-        assert_eq!(maps(&second), [], "the table is another");
-        second.attach(&[DEVICE.to_owned()], XdpMode::Auto).unwrap();
+        assert_eq!(recorded(&second), [], "the table is another");
+        attach(&mut second, XdpMode::Auto);
         assert!(!before.exists());
         let expected = [(Port::new(1), tracked), (Port::new(3), opened)];
-        assert_eq!(maps(&second), expected, "the other origin is gone");
+        assert_eq!(recorded(&second), expected, "the other origin is gone");
         let opening = second.maps().opening_table().unwrap();
         assert!(opening.get(&flow(1), 0).unwrap().is_some());
     });
